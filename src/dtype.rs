@@ -1,0 +1,275 @@
+//! Element types and how they round.
+
+use bytemuck::Pod;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// Storage type of a tensor: activations, weights, gradients and optimizer state.
+///
+/// Sums are accumulated in `f32` for [`DType::F16`] and [`DType::F32`] and in `f64` for [`DType::F64`];
+/// an operator rounds to nearest even once for each element that it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE binary16.
+    F16,
+    /// IEEE binary32.
+    F32,
+    /// IEEE binary64.
+    F64,
+}
+
+impl DType {
+    /// All types, narrowest first.
+    pub const ALL: [DType; 3] = [DType::F16, DType::F32, DType::F64];
+
+    /// Width in bits: 16, 32 or 64.
+    pub const fn bits(self) -> u32 {
+        match self {
+            DType::F16 => 16,
+            DType::F32 => 32,
+            DType::F64 => 64,
+        }
+    }
+
+    /// Size of one element in bytes.
+    pub const fn size(self) -> usize {
+        self.bits() as usize / 8
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "f{}", self.bits())
+    }
+}
+
+impl FromStr for DType {
+    type Err = Error;
+
+    /// Reads `f16`, `f32`, `f64` or the bare width.
+    fn from_str(text: &str) -> Result<DType> {
+        match text.trim_start_matches('f') {
+            "16" => Ok(DType::F16),
+            "32" => Ok(DType::F32),
+            "64" => Ok(DType::F64),
+            _ => Err(Error::invalid("precision", "16, 32 or 64", text)),
+        }
+    }
+}
+
+/// A type in which sums are accumulated: `f32` or `f64`.
+pub(crate) trait Accumulator:
+    Element<Acc = Self>
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::Neg<Output = Self>
+    + std::ops::AddAssign
+    + PartialOrd
+{
+    const NAN: Self;
+    const NEG_INFINITY: Self;
+    fn is_nan(self) -> bool;
+    fn exp(self) -> Self;
+    fn ln(self) -> Self;
+}
+
+/// A storage type that the CPU engine computes on.
+///
+/// Kernels work on slices of [`Element::Acc`]; [`Element::promote`] and [`Element::demote_into`] make the
+/// conversion a copy for `f16` and nothing at all for `f32` and `f64`.
+pub(crate) trait Element: Pod + Send + Sync + Default {
+    const ZERO: Self;
+    type Acc: Accumulator<Acc = Self::Acc>;
+
+    fn from_acc(value: Self::Acc) -> Self;
+    fn to_f64(self) -> f64;
+    /// Rounds once, to nearest even.
+    fn from_f64(value: f64) -> Self;
+    /// `value` rounded to this storage type, kept in the accumulate type.
+    fn round(value: Self::Acc) -> Self::Acc;
+    /// `source` in the accumulate type; `scratch` is used only where that needs a copy.
+    fn promote<'a>(source: &'a [Self], scratch: &'a mut Vec<Self::Acc>) -> &'a [Self::Acc];
+    /// Lets `fill` write the accumulate-type image of `target`, whose old contents it must not read.
+    fn demote_into<R>(
+        target: &mut [Self],
+        scratch: &mut Vec<Self::Acc>,
+        fill: impl FnOnce(&mut [Self::Acc]) -> R,
+    ) -> R;
+    /// Lets `change` read and write the accumulate-type image of `target`.
+    fn update(target: &mut [Self], scratch: &mut Vec<Self::Acc>, change: impl FnOnce(&mut [Self::Acc]));
+}
+
+macro_rules! accumulator {
+    ($t:ident, $exp:path, $ln:path) => {
+        impl Accumulator for $t {
+            const NAN: Self = $t::NAN;
+            const NEG_INFINITY: Self = $t::NEG_INFINITY;
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $t::is_nan(self)
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                $exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                $ln(self)
+            }
+        }
+
+        impl Element for $t {
+            const ZERO: Self = 0.0;
+            type Acc = $t;
+            #[inline(always)]
+            fn from_acc(value: $t) -> $t {
+                value
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            #[inline(always)]
+            fn from_f64(value: f64) -> $t {
+                value as $t
+            }
+            #[inline(always)]
+            fn round(value: $t) -> $t {
+                value
+            }
+            #[inline(always)]
+            fn promote<'a>(source: &'a [$t], _: &'a mut Vec<$t>) -> &'a [$t] {
+                source
+            }
+            #[inline(always)]
+            fn demote_into<R>(target: &mut [$t], _: &mut Vec<$t>, fill: impl FnOnce(&mut [$t]) -> R) -> R {
+                fill(target)
+            }
+            #[inline(always)]
+            fn update(target: &mut [$t], _: &mut Vec<$t>, change: impl FnOnce(&mut [$t])) {
+                change(target)
+            }
+        }
+    };
+}
+
+accumulator!(f32, libm::expf, libm::logf);
+accumulator!(f64, libm::exp, libm::log);
+
+impl Element for f16 {
+    const ZERO: Self = f16::ZERO;
+    type Acc = f32;
+    #[inline(always)]
+    fn from_acc(value: f32) -> f16 {
+        f16::from_f32(value)
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f16::to_f64(self)
+    }
+    #[inline(always)]
+    fn from_f64(value: f64) -> f16 {
+        f16::from_f64(value)
+    }
+    #[inline(always)]
+    fn round(value: f32) -> f32 {
+        round_to_f16(value)
+    }
+    #[inline]
+    fn promote<'a>(source: &'a [f16], scratch: &'a mut Vec<f32>) -> &'a [f32] {
+        scratch.resize(source.len(), 0.0);
+        source.convert_to_f32_slice(scratch);
+        scratch
+    }
+    #[inline]
+    fn demote_into<R>(target: &mut [f16], scratch: &mut Vec<f32>, fill: impl FnOnce(&mut [f32]) -> R) -> R {
+        scratch.resize(target.len(), 0.0);
+        let result = fill(scratch);
+        target.convert_from_f32_slice(scratch);
+        result
+    }
+    #[inline]
+    fn update(target: &mut [f16], scratch: &mut Vec<f32>, change: impl FnOnce(&mut [f32])) {
+        scratch.resize(target.len(), 0.0);
+        target.convert_to_f32_slice(scratch);
+        change(scratch);
+        target.convert_from_f32_slice(scratch);
+    }
+}
+
+/// `value` rounded to binary16, to nearest even, as an `f32`; branch-free, so that loops over it vectorise.
+#[inline(always)]
+pub(crate) fn round_to_f16(value: f32) -> f32 {
+    let bits = value.to_bits();
+    let sign = bits & 0x8000_0000;
+    let magnitude = f32::from_bits(bits & 0x7fff_ffff);
+    // Normal range: keep 10 fraction bits.
+    let m = bits & 0x7fff_ffff;
+    let normal = f32::from_bits((m + 0x0fff + ((m >> 13) & 1)) & !0x1fff);
+    // Below 2^-14 the spacing is 2^-24, which is the spacing of f32 between 0.5 and 1.
+    let subnormal = (magnitude + 0.5) - 0.5;
+    let rounded = if magnitude < 6.103_515_6e-5 { subnormal } else { normal };
+    // 65520 is half-way between the largest half, 65504, and 2^16.
+    let rounded = if magnitude >= 65520.0 { f32::INFINITY } else { rounded };
+    let rounded = if magnitude.is_nan() { magnitude } else { rounded };
+    f32::from_bits(rounded.to_bits() | sign)
+}
+
+/// Runs `$body` with `$t` bound to the Rust type of a [`DType`].
+macro_rules! with_element {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            $crate::dtype::DType::F16 => {
+                type $t = half::f16;
+                $body
+            }
+            $crate::dtype::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            $crate::dtype::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_element;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_to_f16_agrees_with_half() {
+        // Every half, its neighbours in f32 and the midpoints to the next half.
+        for bits in 0..=0x7c00u16 {
+            let here = f16::from_bits(bits).to_f32();
+            let next = f16::from_bits((bits + 1).min(0x7c00)).to_f32();
+            let mid = if next.is_infinite() { 65520.0 } else { (here + next) / 2.0 };
+            for v in [here, mid, mid.next_down(), mid.next_up(), here.next_up()] {
+                for v in [v, -v] {
+                    let expected = f16::from_f32(v).to_f32();
+                    assert_eq!(round_to_f16(v).to_bits(), expected.to_bits(), "{v:e}");
+                }
+            }
+        }
+        assert!(round_to_f16(f32::NAN).is_nan());
+        assert_eq!(round_to_f16(f32::MAX), f32::INFINITY);
+        assert_eq!(round_to_f16(f32::MIN_POSITIVE), 0.0);
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for dtype in DType::ALL {
+            assert_eq!(dtype.to_string().parse::<DType>().unwrap(), dtype);
+        }
+        assert!("8".parse::<DType>().is_err());
+    }
+}

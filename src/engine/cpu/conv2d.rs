@@ -1,0 +1,194 @@
+//! Convolution as matrix products on unfolded images.
+//!
+//! With K = C KH KW and P = OH OW, the patches of image n form a `[K, P]` matrix `col` (im2col):
+//!   forward          y_n  `[O, P]` = weight `[O, K]` col + bias
+//!   backward input   gcol `[K, P]` = weightᵀ gy_n, folded back onto the image (col2im)
+//!   backward weight  gweight `[O, K]` = sum over n of gy_n colᵀ,  gbias `[O]` = sum over n and P of gy_n
+
+use rayon::prelude::*;
+
+use super::gemm::{Matrix, gemm};
+use super::scratch::{Pooled, Scratch};
+use super::sum::sum_lanes;
+use crate::dtype::Element;
+use crate::shape::Conv2dGeometry;
+
+pub(super) fn forward<T: Element<Acc: Pooled>>(
+    g: &Conv2dGeometry,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+) {
+    let (k, p) = (g.patch_len(), g.output_pixels());
+    let mut weight_scratch = Scratch::take();
+    let weight = T::promote(weight, &mut weight_scratch);
+    let mut bias_scratch = Scratch::take();
+    let bias = bias.map(|b| T::promote(b, &mut bias_scratch));
+    let (x_len, y_len) = (g.in_channels * g.input[0] * g.input[1], g.out_channels * p);
+    y.par_chunks_mut(y_len).zip(x.par_chunks(x_len)).for_each(|(y, x)| {
+        let mut x_scratch = Scratch::take();
+        let mut col = Scratch::with_len(k * p);
+        im2col(g, T::promote(x, &mut x_scratch), &mut col);
+        T::demote_into(y, &mut Scratch::take(), |y| {
+            if let Some(bias) = bias {
+                y.chunks_mut(p).zip(bias).for_each(|(row, &b)| row.fill(b));
+            }
+            let sizes = [g.out_channels, p, k];
+            gemm(sizes, y, bias.is_some(), Matrix::rows(weight, k), Matrix::rows(&col, p));
+        });
+    });
+}
+
+pub(super) fn backward_input<T: Element<Acc: Pooled>>(
+    g: &Conv2dGeometry,
+    gy: &[T],
+    weight: &[T],
+    gx: &mut [T],
+) {
+    let (k, p) = (g.patch_len(), g.output_pixels());
+    let mut weight_scratch = Scratch::take();
+    let weight = T::promote(weight, &mut weight_scratch);
+    let (x_len, y_len) = (g.in_channels * g.input[0] * g.input[1], g.out_channels * p);
+    gx.par_chunks_mut(x_len).zip(gy.par_chunks(y_len)).for_each(|(gx, gy)| {
+        let mut gy_scratch = Scratch::take();
+        let mut col = Scratch::with_len(k * p);
+        let gy = T::promote(gy, &mut gy_scratch);
+        let sizes = [k, p, g.out_channels];
+        gemm(sizes, &mut col, false, Matrix::rows(weight, k).t(), Matrix::rows(gy, p));
+        T::demote_into(gx, &mut Scratch::take(), |gx| {
+            gx.fill(T::Acc::ZERO);
+            col2im(g, &col, gx);
+        });
+    });
+}
+
+pub(super) fn backward_weight<T: Element<Acc: Pooled>>(
+    g: &Conv2dGeometry,
+    x: &[T],
+    gy: &[T],
+    gweight: &mut [T],
+    gbias: Option<&mut [T]>,
+) {
+    let (k, p) = (g.patch_len(), g.output_pixels());
+    let (x_len, y_len) = (g.in_channels * g.input[0] * g.input[1], g.out_channels * p);
+    let (weight_len, want_bias) = (g.out_channels * k, gbias.is_some());
+    let stride = weight_len + g.out_channels;
+    let images_per_part = g.batch.div_ceil(parts(stride)).max(1);
+    let parts = g.batch.div_ceil(images_per_part);
+    let mut partial = Scratch::<T::Acc>::zeros(parts * stride);
+    partial
+        .par_chunks_mut(stride)
+        .zip(x.par_chunks(images_per_part * x_len))
+        .zip(gy.par_chunks(images_per_part * y_len))
+        .for_each(|((sum, x), gy)| {
+            let (weight_sum, bias_sum) = sum.split_at_mut(weight_len);
+            let (mut x_scratch, mut gy_scratch) = (Scratch::take(), Scratch::take());
+            let mut col = Scratch::with_len(k * p);
+            for (x, gy) in x.chunks(x_len).zip(gy.chunks(y_len)) {
+                im2col(g, T::promote(x, &mut x_scratch), &mut col);
+                let gy = T::promote(gy, &mut gy_scratch);
+                let sizes = [g.out_channels, k, p];
+                gemm(sizes, weight_sum, true, Matrix::rows(gy, p), Matrix::rows(&col, p).t());
+                if want_bias {
+                    bias_sum.iter_mut().zip(gy.chunks(p)).for_each(|(b, row)| *b += sum_lanes(row));
+                }
+            }
+        });
+    sum_parts::<T>(&partial, stride, 0, gweight);
+    if let Some(gbias) = gbias {
+        sum_parts::<T>(&partial, stride, weight_len, gbias);
+    }
+}
+
+/// Number of partial sums over the batch, by the size of one of them alone: enough to keep cores busy,
+/// within some 16 MiB.
+fn parts(len: usize) -> usize {
+    const BUDGET: usize = 4 << 20;
+    (BUDGET / len.max(1)).clamp(2, 16)
+}
+
+/// `target[i] = sum over parts of partial[part * stride + offset + i]`, in the order of the parts.
+fn sum_parts<T: Element<Acc: Pooled>>(partial: &[T::Acc], stride: usize, offset: usize, target: &mut [T]) {
+    let len = target.len();
+    T::demote_into(target, &mut Scratch::take(), |target| {
+        target.fill(T::Acc::ZERO);
+        for part in partial.chunks(stride) {
+            target.iter_mut().zip(&part[offset..offset + len]).for_each(|(t, &v)| *t += v);
+        }
+    });
+}
+
+/// Output columns `ow` whose input column `ow * stride + kw - padding` exists.
+fn valid_columns(g: &Conv2dGeometry, kw: usize) -> std::ops::Range<usize> {
+    let (stride, padding) = (g.window.stride[1], g.window.padding[1]);
+    let first = padding.saturating_sub(kw).div_ceil(stride);
+    let end = (g.input[1] + padding).saturating_sub(kw).div_ceil(stride).min(g.output[1]);
+    first.min(end)..end
+}
+
+/// Runs `visit` on each run of consecutive output columns: (offset in col, offset of its first input
+/// element, length); `blank` gets the runs of col that lie in the padding.
+fn for_each_run(
+    g: &Conv2dGeometry,
+    mut visit: impl FnMut(usize, usize, usize),
+    mut blank: impl FnMut(usize, usize),
+) {
+    let ([kh, kw], [sh, sw], [ph, pw]) = (g.window.kernel, g.window.stride, g.window.padding);
+    let ([h, w], [oh, ow]) = (g.input, g.output);
+    let mut row = 0;
+    for c in 0..g.in_channels {
+        for i in 0..kh {
+            for j in 0..kw {
+                let columns = valid_columns(g, j);
+                for o in 0..oh {
+                    let (start, input_row) = (row + o * ow, (o * sh + i).wrapping_sub(ph));
+                    if input_row >= h || columns.is_empty() {
+                        blank(start, ow);
+                        continue;
+                    }
+                    blank(start, columns.start);
+                    let x = (c * h + input_row) * w + columns.start * sw + j - pw;
+                    visit(start + columns.start, x, columns.len());
+                    blank(start + columns.end, ow - columns.end);
+                }
+                row += oh * ow;
+            }
+        }
+    }
+}
+
+/// x `[C, H, W]` unfolded to col `[K, P]`.
+fn im2col<A: Element>(g: &Conv2dGeometry, x: &[A], col: &mut [A]) {
+    let stride = g.window.stride[1];
+    let col = std::cell::RefCell::new(col);
+    for_each_run(
+        g,
+        |to, from, len| {
+            let col = &mut col.borrow_mut()[to..to + len];
+            if stride == 1 {
+                col.copy_from_slice(&x[from..from + len]);
+            } else {
+                col.iter_mut().zip(x[from..].iter().step_by(stride)).for_each(|(c, &v)| *c = v);
+            }
+        },
+        |to, len| col.borrow_mut()[to..to + len].fill(A::ZERO),
+    );
+}
+
+/// Adds col `[K, P]` onto gx `[C, H, W]`, in the order of the rows of col.
+fn col2im<A: crate::dtype::Accumulator>(g: &Conv2dGeometry, col: &[A], gx: &mut [A]) {
+    let stride = g.window.stride[1];
+    for_each_run(
+        g,
+        |from, to, len| {
+            let col = &col[from..from + len];
+            if stride == 1 {
+                gx[to..to + len].iter_mut().zip(col).for_each(|(x, &c)| *x += c);
+            } else {
+                gx[to..].iter_mut().step_by(stride).zip(col).for_each(|(x, &c)| *x += c);
+            }
+        },
+        |_, _| {},
+    );
+}

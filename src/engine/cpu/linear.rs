@@ -1,0 +1,85 @@
+//! Fully connected layer.
+//!
+//!   forward          y `[N, O]` = x `[N, I]` weightᵀ + bias
+//!   backward input   gx `[N, I]` = gy weight
+//!   backward weight  gweight `[O, I]` = gyᵀ x,  gbias `[O]` = sum over N of gy
+
+use rayon::prelude::*;
+
+use super::gemm::{Matrix, gemm};
+use super::scratch::{Pooled, Scratch};
+use crate::dtype::Element;
+use crate::engine::op::LinearGeometry;
+
+/// Rows of the result that one task computes: fixed, so that the sums do not depend on the threads.
+const ROWS: usize = 32;
+
+pub(super) fn forward<T: Element<Acc: Pooled>>(
+    g: &LinearGeometry,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+) {
+    let (i, o) = (g.in_features, g.out_features);
+    let (mut weight_scratch, mut bias_scratch) = (Scratch::take(), Scratch::take());
+    let weight = T::promote(weight, &mut weight_scratch);
+    let bias = bias.map(|b| T::promote(b, &mut bias_scratch));
+    y.par_chunks_mut(ROWS * o).zip(x.par_chunks(ROWS * i)).for_each(|(y, x)| {
+        let mut x_scratch = Scratch::take();
+        let x = T::promote(x, &mut x_scratch);
+        T::demote_into(y, &mut Scratch::take(), |y| {
+            if let Some(bias) = bias {
+                y.chunks_mut(o).for_each(|row| row.copy_from_slice(bias));
+            }
+            let sizes = [x.len() / i, o, i];
+            gemm(sizes, y, bias.is_some(), Matrix::rows(x, i), Matrix::rows(weight, i).t());
+        });
+    });
+}
+
+pub(super) fn backward_input<T: Element<Acc: Pooled>>(
+    g: &LinearGeometry,
+    gy: &[T],
+    weight: &[T],
+    gx: &mut [T],
+) {
+    let (i, o) = (g.in_features, g.out_features);
+    let mut weight_scratch = Scratch::take();
+    let weight = T::promote(weight, &mut weight_scratch);
+    gx.par_chunks_mut(ROWS * i).zip(gy.par_chunks(ROWS * o)).for_each(|(gx, gy)| {
+        let mut gy_scratch = Scratch::take();
+        let gy = T::promote(gy, &mut gy_scratch);
+        T::demote_into(gx, &mut Scratch::take(), |gx| {
+            gemm([gy.len() / o, i, o], gx, false, Matrix::rows(gy, o), Matrix::rows(weight, i));
+        });
+    });
+}
+
+pub(super) fn backward_weight<T: Element<Acc: Pooled>>(
+    g: &LinearGeometry,
+    x: &[T],
+    gy: &[T],
+    gweight: &mut [T],
+    gbias: Option<&mut [T]>,
+) {
+    let (n, i, o) = (g.batch, g.in_features, g.out_features);
+    let (mut x_scratch, mut gy_scratch) = (Scratch::take(), Scratch::take());
+    let x = T::promote(x, &mut x_scratch);
+    let gy = T::promote(gy, &mut gy_scratch);
+    gweight.par_chunks_mut(ROWS * i).enumerate().for_each(|(block, gweight)| {
+        let rows = gweight.len() / i;
+        let gy = gy.get(block * ROWS..).unwrap_or_default();
+        T::demote_into(gweight, &mut Scratch::take(), |gweight| {
+            gemm([rows, i, n], gweight, false, Matrix::rows(gy, o).t(), Matrix::rows(x, i));
+        });
+    });
+    if let Some(gbias) = gbias {
+        T::demote_into(gbias, &mut Scratch::take(), |gbias| {
+            gbias.fill(T::Acc::ZERO);
+            for row in gy.chunks(o) {
+                gbias.iter_mut().zip(row).for_each(|(b, &v)| *b += v);
+            }
+        });
+    }
+}

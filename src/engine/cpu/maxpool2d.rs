@@ -1,0 +1,349 @@
+//! Max pooling with its tie sets, and its backward pass under any choice.
+//!
+//!   forward   m = max of the window; ties = {i : x_i = m}; y = m, or fl(fl(b m) + fl((1 - b) m)) as published
+//!   backward  see `kink::BackwardRule`: two values for each window, one for a chosen tied element and one for
+//!             the rest of them, added onto gx in the order of the windows
+
+use rand_philox::philox4x32_10;
+use rayon::prelude::*;
+
+use super::scratch::{Pooled, Scratch};
+use crate::dtype::{Accumulator, Element};
+use crate::kink::BackwardRule;
+use crate::shape::{self, Pool2dGeometry, Window2d};
+
+/// The bit of a tie set's last byte that says "this window holds a NaN".
+const NAN_FLAG: u8 = 0x80;
+
+/// What a random draw depends on besides its seed and window.
+#[derive(Clone, Copy)]
+pub(super) struct Draw {
+    pub site: u32,
+    pub step: u32,
+}
+
+pub(super) fn forward<T: Element<Acc: Pooled>>(
+    g: &Pool2dGeometry,
+    weights: Option<[f64; 2]>,
+    x: &[T],
+    y: &mut [T],
+    ties: &mut [u8],
+) {
+    let plane = g.input[0] * g.input[1];
+    let windows = g.output[0] * g.output[1];
+    let tie_bytes = shape::tie_bytes(g.window.len());
+    let planes = super::BLOCK.div_ceil(plane);
+    let two_by_two = g.window == Window2d::new(2, 2, 0);
+    y.par_chunks_mut(planes * windows)
+        .zip(ties.par_chunks_mut(planes * windows * tie_bytes))
+        .zip(x.par_chunks(planes * plane))
+        .for_each(|((y, ties), x)| {
+            let mut x_scratch = Scratch::take();
+            let x = T::promote(x, &mut x_scratch);
+            T::demote_into(y, &mut Scratch::take(), |y| {
+                let planes = y.chunks_mut(windows).zip(ties.chunks_mut(windows * tie_bytes));
+                for ((y, ties), x) in planes.zip(x.chunks(plane)) {
+                    if two_by_two {
+                        forward_2x2(g, x, y, ties);
+                    } else {
+                        forward_plane(g, x, y, ties, tie_bytes);
+                    }
+                }
+                if let Some(weights) = weights {
+                    let [b, c] = weights.map(T::Acc::from_f64);
+                    y.iter_mut().for_each(|m| *m = T::round(b * *m) + T::round(c * *m));
+                }
+            });
+        });
+}
+
+/// Kernel 2, stride 2, no padding: rows of windows, branch-free.
+#[multiversion::multiversion(targets(
+    "x86_64+avx2+fma+bmi1+bmi2",
+    "x86_64+avx512f+avx512bw+avx512vl+avx512dq"
+))]
+fn forward_2x2<A: Accumulator>(g: &Pool2dGeometry, x: &[A], y: &mut [A], ties: &mut [u8]) {
+    let width = g.input[1];
+    let rows = y.chunks_mut(g.output[1]).zip(ties.chunks_mut(g.output[1]));
+    for ((y, ties), x) in rows.zip(x.chunks(2 * width)) {
+        let (upper, lower) = x.split_at(width);
+        let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+        for ((y, tie), (upper, lower)) in y.iter_mut().zip(ties).zip(pairs) {
+            let window = [upper[0], upper[1], lower[0], lower[1]];
+            let mut m = window[0];
+            for &v in &window[1..] {
+                m = if v > m { v } else { m };
+            }
+            let (mut equal, mut nan) = (0u8, 0u8);
+            for (i, &v) in window.iter().enumerate() {
+                equal |= ((v == m) as u8) << i;
+                nan |= (v.is_nan() as u8) << i;
+            }
+            *y = if nan != 0 { A::NAN } else { m };
+            *tie = if nan != 0 { nan | NAN_FLAG } else { equal };
+        }
+    }
+}
+
+fn forward_plane<A: Accumulator>(
+    g: &Pool2dGeometry,
+    x: &[A],
+    y: &mut [A],
+    ties: &mut [u8],
+    tie_bytes: usize,
+) {
+    let [oh_count, ow_count] = g.output;
+    for oh in 0..oh_count {
+        for ow in 0..ow_count {
+            let w = oh * ow_count + ow;
+            let set = &mut ties[w * tie_bytes..(w + 1) * tie_bytes];
+            set.fill(0);
+            let (rows, columns) = g.window_range(oh, ow);
+            let elements =
+                || rows.clone().flat_map(|r| columns.clone().map(move |c| (r, c, x[r * g.input[1] + c])));
+            let mut m = A::NEG_INFINITY;
+            let mut nan = false;
+            for (_, _, v) in elements() {
+                nan |= v.is_nan();
+                // The first of equals stays, which matters for the sign of a zero; -inf is a maximum too.
+                m = if v > m { v } else { m };
+            }
+            for (r, c, v) in elements() {
+                if if nan { v.is_nan() } else { v == m } {
+                    let bit = g.bit(oh, ow, r, c);
+                    set[bit / 8] |= 1 << (bit % 8);
+                }
+            }
+            if nan {
+                set[tie_bytes - 1] |= NAN_FLAG;
+            }
+            y[w] = if nan { A::NAN } else { m };
+        }
+    }
+}
+
+/// A stored tie set.
+#[derive(Clone, Copy)]
+struct TieSet<'a>(&'a [u8]);
+
+impl TieSet<'_> {
+    fn has_nan(self) -> bool {
+        self.0[self.0.len() - 1] & NAN_FLAG != 0
+    }
+
+    /// Byte `i` without the NaN flag.
+    fn byte(self, i: usize) -> u8 {
+        if i + 1 == self.0.len() { self.0[i] & !NAN_FLAG } else { self.0[i] }
+    }
+
+    fn len(self) -> usize {
+        (0..self.0.len()).map(|i| self.byte(i).count_ones() as usize).sum()
+    }
+
+    fn contains(self, bit: usize) -> bool {
+        self.byte(bit / 8) >> (bit % 8) & 1 != 0
+    }
+
+    fn bits(self) -> impl DoubleEndedIterator<Item = usize> {
+        (0..self.0.len() * 8).filter(move |&bit| self.contains(bit))
+    }
+}
+
+/// What one window gives: `chosen` to the element at `bit`, `rest` to the other tied elements.
+#[derive(Clone, Copy)]
+struct Share<A> {
+    bit: usize,
+    chosen: A,
+    rest: A,
+}
+
+/// [`BackwardRule`] with its scalars in the accumulate type.
+enum Rule<A> {
+    First,
+    Last,
+    Random { seed: u64, draw: Draw },
+    Divide,
+    Coefficients { first: Vec<A>, rest: Vec<A> },
+    TwoBranches { beta: A, one_minus_beta: A },
+}
+
+impl<A: Accumulator> Rule<A> {
+    fn new(rule: &BackwardRule, draw: Draw) -> Rule<A> {
+        let convert = |v: &[f64]| v.iter().map(|&c| A::from_f64(c)).collect();
+        match rule {
+            BackwardRule::First => Rule::First,
+            BackwardRule::Last => Rule::Last,
+            BackwardRule::Random { seed } => Rule::Random { seed: *seed, draw },
+            BackwardRule::Divide => Rule::Divide,
+            BackwardRule::Coefficients { first, rest } => {
+                Rule::Coefficients { first: convert(first), rest: convert(rest) }
+            }
+            BackwardRule::TwoBranches { beta, one_minus_beta } => {
+                Rule::TwoBranches { beta: A::from_f64(*beta), one_minus_beta: A::from_f64(*one_minus_beta) }
+            }
+        }
+    }
+
+    /// True where a NaN in the window makes its whole gradient NaN.
+    fn spreads_nan(&self) -> bool {
+        matches!(self, Rule::Divide | Rule::Coefficients { .. } | Rule::TwoBranches { .. })
+    }
+
+    /// `k` tied elements, the first and last at these bits; `nth` finds another one.
+    #[inline(always)]
+    fn share<T: Element<Acc = A>>(
+        &self,
+        g: A,
+        k: usize,
+        [first, last]: [usize; 2],
+        window: usize,
+        nan: bool,
+        nth: impl Fn(usize) -> usize,
+    ) -> Share<A> {
+        match self {
+            Rule::First => Share { bit: if nan { last } else { first }, chosen: g, rest: A::ZERO },
+            Rule::Last => Share { bit: last, chosen: g, rest: A::ZERO },
+            Rule::Random { seed, draw } => {
+                let key = [*seed as u32, (*seed >> 32) as u32];
+                let word = philox4x32_10([window as u32, 0, draw.site, draw.step], key)[0];
+                let pick = (word as u64 * k as u64) >> 32;
+                Share { bit: nth(pick as usize), chosen: g, rest: A::ZERO }
+            }
+            Rule::Divide => {
+                let each = g / A::from_f64(k as f64);
+                Share { bit: first, chosen: each, rest: each }
+            }
+            Rule::Coefficients { first: chosen, rest } => {
+                // A coefficient of 0 gives 0 even to an infinite gradient.
+                let times = |c: A| if c == A::ZERO { A::ZERO } else { g * c };
+                // A set that no forward pass wrote may hold bits beyond the window's.
+                let k = k.min(chosen.len() - 1);
+                Share { bit: first, chosen: times(chosen[k]), rest: times(rest[k]) }
+            }
+            Rule::TwoBranches { beta, one_minus_beta } => {
+                let rest = T::round(T::round(*beta * g) / A::from_f64(k as f64));
+                Share { bit: first, chosen: T::round(rest + T::round(*one_minus_beta * g)), rest }
+            }
+        }
+    }
+}
+
+pub(super) fn backward<T: Element<Acc: Pooled>>(
+    g: &Pool2dGeometry,
+    rule: &BackwardRule,
+    draw: Draw,
+    gy: &[T],
+    ties: &[u8],
+    gx: &mut [T],
+) {
+    let plane = g.input[0] * g.input[1];
+    let windows = g.output[0] * g.output[1];
+    let tie_bytes = shape::tie_bytes(g.window.len());
+    let rule = Rule::new(rule, draw);
+    let planes = super::BLOCK.div_ceil(plane);
+    let two_by_two = g.window == Window2d::new(2, 2, 0);
+    gx.par_chunks_mut(planes * plane)
+        .zip(gy.par_chunks(planes * windows))
+        .zip(ties.par_chunks(planes * windows * tie_bytes))
+        .enumerate()
+        .for_each(|(block, ((gx, gy), ties))| {
+            let mut gy_scratch = Scratch::take();
+            let gy = T::promote(gy, &mut gy_scratch);
+            T::demote_into(gx, &mut Scratch::take(), |gx| {
+                gx.fill(T::Acc::ZERO);
+                let tensors = gx.chunks_mut(plane).zip(gy.chunks(windows));
+                for (i, ((gx, gy), ties)) in tensors.zip(ties.chunks(windows * tie_bytes)).enumerate() {
+                    let first_window = (block * planes + i) * windows;
+                    if two_by_two {
+                        backward_2x2::<T>(g, &rule, first_window, gy, ties, gx);
+                    } else {
+                        backward_plane::<T>(g, &rule, first_window, gy, ties, gx);
+                    }
+                }
+            });
+        });
+}
+
+/// Bits of the first and last member and the size of each set of up to four.
+const SETS: [([usize; 2], usize); 16] = {
+    let mut sets = [([0; 2], 0); 16];
+    let mut set = 1usize;
+    while set < 16 {
+        let ends = [set.trailing_zeros() as usize, set.ilog2() as usize];
+        sets[set] = (ends, set.count_ones() as usize);
+        set += 1;
+    }
+    sets
+};
+
+fn backward_2x2<T: Element>(
+    g: &Pool2dGeometry,
+    rule: &Rule<T::Acc>,
+    first_window: usize,
+    gy: &[T::Acc],
+    ties: &[u8],
+    gx: &mut [T::Acc],
+) {
+    let (width, columns) = (g.input[1], g.output[1]);
+    let rows = gy.chunks(columns).zip(ties.chunks(columns)).zip(gx.chunks_mut(2 * width));
+    for (row, ((gy, ties), gx)) in rows.enumerate() {
+        let (upper, lower) = gx.split_at_mut(width);
+        let pairs = upper.chunks_exact_mut(2).zip(lower.chunks_exact_mut(2));
+        for (column, ((&g, &tie), (upper, lower))) in gy.iter().zip(ties).zip(pairs).enumerate() {
+            let nan = tie & NAN_FLAG != 0;
+            let values = if nan && rule.spreads_nan() {
+                [T::Acc::NAN; 4]
+            } else {
+                let set = (tie & 15) as usize;
+                let (ends, k) = SETS[set];
+                let nth = |n| TieSet(&[tie]).bits().nth(n).unwrap_or(0);
+                let window = first_window + row * columns + column;
+                let share = rule.share::<T>(g, k, ends, window, nan, nth);
+                // Rounded before 0 is added, which turns a -0 into the +0 that a sum starts from.
+                let [chosen, rest] = [share.chosen, share.rest].map(|v| T::round(v) + T::Acc::ZERO);
+                std::array::from_fn(|bit| match set >> bit & 1 {
+                    0 => T::Acc::ZERO,
+                    _ if bit == share.bit => chosen,
+                    _ => rest,
+                })
+            };
+            [upper[0], upper[1], lower[0], lower[1]] = values;
+        }
+    }
+}
+
+fn backward_plane<T: Element>(
+    g: &Pool2dGeometry,
+    rule: &Rule<T::Acc>,
+    first_window: usize,
+    gy: &[T::Acc],
+    ties: &[u8],
+    gx: &mut [T::Acc],
+) {
+    let tie_bytes = ties.len() / gy.len();
+    for (w, (&gradient, set)) in gy.iter().zip(ties.chunks(tie_bytes)).enumerate() {
+        let (oh, ow) = (w / g.output[1], w % g.output[1]);
+        let set = TieSet(set);
+        let nan = set.has_nan();
+        let (rows, columns) = g.window_range(oh, ow);
+        let ends = [set.bits().next().unwrap_or(0), set.bits().next_back().unwrap_or(0)];
+        let nth = |n| set.bits().nth(n).unwrap_or(0);
+        let share = rule.share::<T>(gradient, set.len(), ends, first_window + w, nan, nth);
+        for r in rows {
+            for c in columns.clone() {
+                let bit = g.bit(oh, ow, r, c);
+                let contribution = if nan && rule.spreads_nan() {
+                    T::Acc::NAN
+                } else if !set.contains(bit) {
+                    continue;
+                } else if bit == share.bit {
+                    share.chosen
+                } else {
+                    share.rest
+                };
+                let sum = &mut gx[r * g.input[1] + c];
+                *sum = T::round(*sum + T::round(contribution));
+            }
+        }
+    }
+}

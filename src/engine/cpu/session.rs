@@ -1,0 +1,113 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytemuck::{Pod, Zeroable, cast_slice, cast_slice_mut};
+
+use crate::engine::op::{BufferId, Call, Settings};
+use crate::engine::session::{KernelTime, ProgramId, Session};
+use crate::error::{Error, Result};
+
+/// One cache line, so that every buffer starts on one.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+pub(super) struct CpuSession {
+    pool: Arc<rayon::ThreadPool>,
+    buffers: Vec<Vec<Line>>,
+    programs: Vec<Vec<Call>>,
+}
+
+impl CpuSession {
+    pub fn new(pool: Arc<rayon::ThreadPool>) -> CpuSession {
+        CpuSession { pool, buffers: Vec::new(), programs: Vec::new() }
+    }
+
+    fn buffer_mut(&mut self, id: BufferId) -> &mut Vec<Line> {
+        &mut self.buffers[id.0 as usize]
+    }
+
+    /// Runs the calls in order, each through `around`, which gets its name and what to run.
+    fn run_each(
+        &mut self,
+        programs: &[ProgramId],
+        settings: &Settings,
+        mut around: impl FnMut(&'static str, &mut dyn FnMut()) + Send,
+    ) {
+        let CpuSession { pool, buffers, programs: all } = self;
+        pool.install(|| {
+            for call in programs.iter().flat_map(|p| &all[p.0 as usize]) {
+                // The written buffers leave the table while the others are borrowed.
+                let mut taken: Vec<Vec<Line>> =
+                    call.writes.iter().map(|w| std::mem::take(&mut buffers[w.0 as usize])).collect();
+                let reads: Vec<&[u8]> =
+                    call.reads.iter().map(|r| cast_slice(&buffers[r.0 as usize])).collect();
+                let mut writes: Vec<&mut [u8]> = taken.iter_mut().map(|w| cast_slice_mut(w)).collect();
+                around(call.op.name(), &mut || {
+                    super::execute(call.op, call.dtype, &reads, &mut writes, call.site, settings);
+                });
+                for (id, buffer) in call.writes.iter().zip(taken) {
+                    buffers[id.0 as usize] = buffer;
+                }
+            }
+        });
+    }
+}
+
+impl Session for CpuSession {
+    fn allocate(&mut self, bytes: usize, label: &str) -> Result<BufferId> {
+        let lines = bytes.div_ceil(size_of::<Line>());
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(lines).map_err(|e| Error::OutOfMemory {
+            what: label.to_string(),
+            bytes,
+            detail: e.to_string(),
+        })?;
+        buffer.resize(lines, Line([0; 64]));
+        self.buffers.push(buffer);
+        Ok(BufferId(self.buffers.len() as u32 - 1))
+    }
+
+    fn write(&mut self, buffer: BufferId, bytes: &[u8]) -> Result<()> {
+        cast_slice_mut(self.buffer_mut(buffer))[..bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn read(&mut self, buffer: BufferId, bytes: &mut [u8]) -> Result<()> {
+        bytes.copy_from_slice(&cast_slice(self.buffer_mut(buffer))[..bytes.len()]);
+        Ok(())
+    }
+
+    fn prepare(&mut self, calls: &[Call]) -> Result<ProgramId> {
+        self.programs.push(calls.to_vec());
+        Ok(ProgramId(self.programs.len() as u32 - 1))
+    }
+
+    fn run(&mut self, programs: &[ProgramId], settings: &Settings) -> Result<()> {
+        self.run_each(programs, settings, |_, run| run());
+        Ok(())
+    }
+
+    fn profile(&mut self, programs: &[ProgramId], settings: &Settings) -> Result<Vec<KernelTime>> {
+        let mut times = Vec::new();
+        self.run_each(programs, settings, |name, run| {
+            let start = Instant::now();
+            run();
+            times.push(KernelTime { name, seconds: start.elapsed().as_secs_f64() });
+        });
+        Ok(times)
+    }
+
+    fn release(&mut self, buffers: &[BufferId], programs: &[ProgramId]) {
+        for &buffer in buffers {
+            *self.buffer_mut(buffer) = Vec::new();
+        }
+        for program in programs {
+            self.programs[program.0 as usize] = Vec::new();
+        }
+    }
+
+    fn allocated_bytes(&self) -> usize {
+        self.buffers.iter().map(|b| b.len() * size_of::<Line>()).sum()
+    }
+}

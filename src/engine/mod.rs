@@ -1,0 +1,258 @@
+//! Where kernels run: one operator table ([`op`]), two implementations ([`cpu`], [`gpu`]).
+
+pub(crate) mod cpu;
+pub(crate) mod op;
+mod operators;
+pub(crate) mod session;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use op::{Op, Settings};
+use session::Session;
+
+pub use operators::SgdOptions;
+pub(crate) use operators::{class_indices, scalar_f64};
+pub use session::KernelTime;
+
+/// Where an engine computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Device {
+    /// A hardware GPU where there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU engine: f16, f32 and f64.
+    Cpu,
+    /// A GPU through wgpu, a software one too: f16 (where the adapter has `SHADER_F16`) and f32. What it
+    /// cannot do runs on the CPU engine, and [`Engine::placement`] says so.
+    Gpu,
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Device> {
+        match text {
+            "auto" => Ok(Device::Auto),
+            "cpu" => Ok(Device::Cpu),
+            "gpu" => Ok(Device::Gpu),
+            _ => Err(Error::invalid("device", "auto, cpu or gpu", text)),
+        }
+    }
+}
+
+/// How serious a log message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something was done otherwise than asked, or failed.
+    Warning = 1,
+    /// What was chosen.
+    Info = 2,
+}
+
+/// Receives log messages; the library itself prints nothing.
+pub type Logger = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
+
+/// How to create an [`Engine`].
+#[derive(Clone, Default)]
+pub struct EngineOptions {
+    /// Where to compute.
+    pub device: Device,
+    /// Threads of the CPU engine; 0 takes all cores. Results do not depend on it.
+    pub threads: usize,
+    /// Part of the name of the GPU adapter to take, in any case; empty takes the best.
+    pub adapter: String,
+    /// Where log messages go.
+    pub logger: Option<Logger>,
+}
+
+impl fmt::Debug for EngineOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineOptions")
+            .field("device", &self.device)
+            .field("threads", &self.threads)
+            .field("adapter", &self.adapter)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an engine computes with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// True where a GPU is in use.
+    pub gpu: bool,
+    /// Name of the GPU adapter, or "cpu".
+    pub name: String,
+    /// Driver and version of the GPU, or the CPU's architecture.
+    pub driver: String,
+    /// True where f16 runs on the GPU.
+    pub gpu_f16: bool,
+    /// Threads of the CPU engine.
+    pub threads: usize,
+}
+
+/// Runs operators and networks. Cheap to clone: clones share one engine.
+///
+/// May be used from any thread; calls on one engine are serialised.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    cpu: cpu::CpuEngine,
+    #[cfg(feature = "gpu")]
+    gpu: Option<gpu::GpuEngine>,
+    logger: Option<Logger>,
+    /// Held while a call runs.
+    serial: Mutex<()>,
+}
+
+/// Which engine runs a dtype, and why if it is not the one that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// True where the GPU runs it.
+    pub gpu: bool,
+    /// Why a GPU engine leaves this dtype to the CPU.
+    pub reason: Option<String>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.info().fmt(f)
+    }
+}
+
+impl Engine {
+    /// Creates an engine.
+    ///
+    /// Errors: [`Error::Unsupported`] where [`Device::Gpu`] was asked for and there is no adapter (or this
+    /// build has no GPU engine); [`Device::Auto`] takes the CPU instead.
+    pub fn new(options: &EngineOptions) -> Result<Engine> {
+        let log = |level, text: &str| {
+            if let Some(logger) = &options.logger {
+                logger(level, text);
+            }
+        };
+        let cpu = cpu::CpuEngine::new(options.threads)?;
+        #[cfg(feature = "gpu")]
+        let gpu = match options.device {
+            Device::Cpu => None,
+            Device::Gpu => Some(gpu::GpuEngine::new(&options.adapter, false)?),
+            Device::Auto => gpu::GpuEngine::new(&options.adapter, true)
+                .inspect_err(|e| log(LogLevel::Info, &format!("the CPU engine runs: {e}")))
+                .ok(),
+        };
+        #[cfg(not(feature = "gpu"))]
+        if options.device == Device::Gpu {
+            return Err(Error::Unsupported("this build has no GPU engine (feature `gpu`)".into()));
+        }
+        let engine = Engine {
+            shared: Arc::new(Shared {
+                cpu,
+                #[cfg(feature = "gpu")]
+                gpu,
+                logger: options.logger.clone(),
+                serial: Mutex::new(()),
+            }),
+        };
+        let info = engine.info();
+        log(LogLevel::Info, &format!("engine: {} ({}), {} threads", info.name, info.driver, info.threads));
+        Ok(engine)
+    }
+
+    /// The CPU engine on all cores.
+    pub fn cpu() -> Engine {
+        Engine::new(&EngineOptions { device: Device::Cpu, ..Default::default() })
+            .expect("a CPU engine with default options")
+    }
+
+    /// What this engine computes with.
+    pub fn info(&self) -> EngineInfo {
+        let threads = self.shared.cpu.threads();
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = &self.shared.gpu {
+            return EngineInfo {
+                gpu: true,
+                name: gpu.name().to_string(),
+                driver: gpu.driver().to_string(),
+                gpu_f16: gpu.supports(DType::F16),
+                threads,
+            };
+        }
+        let driver = std::env::consts::ARCH.to_string();
+        EngineInfo { gpu: false, name: "cpu".into(), driver, gpu_f16: false, threads }
+    }
+
+    /// Which engine runs `dtype`: f64, and f16 without `SHADER_F16`, stay on the CPU.
+    pub fn placement(&self, dtype: DType) -> Placement {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = &self.shared.gpu {
+            let reason = match dtype {
+                _ if gpu.supports(dtype) => return Placement { gpu: true, reason: None },
+                DType::F64 => "f64 always runs on the CPU engine".to_string(),
+                _ => format!("adapter \"{}\" has no SHADER_F16; {dtype} runs on the CPU engine", gpu.name()),
+            };
+            return Placement { gpu: false, reason: Some(reason) };
+        }
+        let _ = dtype;
+        Placement { gpu: false, reason: None }
+    }
+
+    pub(crate) fn log(&self, level: LogLevel, text: &str) {
+        if let Some(logger) = &self.shared.logger {
+            logger(level, text);
+        }
+    }
+
+    /// A lock that serialises calls; a panic while it was held leaves nothing half-done behind it.
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.shared.serial.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Memory and programs for tensors of `dtype`, on the engine that [`Engine::placement`] names.
+    pub(crate) fn session(&self, dtype: DType) -> Box<dyn Session> {
+        let placement = self.placement(dtype);
+        if let Some(reason) = &placement.reason {
+            self.log(LogLevel::Warning, reason);
+        }
+        #[cfg(feature = "gpu")]
+        if let (true, Some(gpu)) = (placement.gpu, &self.shared.gpu) {
+            return gpu.session();
+        }
+        self.shared.cpu.session()
+    }
+
+    /// Runs one operator on host memory: in place on the CPU, through the device on the GPU.
+    pub(crate) fn execute(
+        &self,
+        op: Op,
+        dtype: DType,
+        reads: &[&[u8]],
+        writes: &mut [&mut [u8]],
+        settings: &Settings,
+    ) -> Result<()> {
+        let _serial = self.lock();
+        if !self.placement(dtype).gpu {
+            return self.shared.cpu.execute(op, dtype, reads, writes, 0, settings);
+        }
+        let mut session = self.session(dtype);
+        let upload = |bytes: &[u8], session: &mut Box<dyn Session>| -> Result<op::BufferId> {
+            let buffer = session.allocate(bytes.len(), op.name())?;
+            session.write(buffer, bytes)?;
+            Ok(buffer)
+        };
+        let read_buffers = reads.iter().map(|b| upload(b, &mut session)).collect::<Result<Vec<_>>>()?;
+        let write_buffers = writes.iter().map(|b| upload(b, &mut session)).collect::<Result<Vec<_>>>()?;
+        let call = op::Call { op, dtype, reads: read_buffers, writes: write_buffers.clone(), site: 0 };
+        let program = session.prepare(&[call])?;
+        session.run(&[program], settings)?;
+        for (buffer, bytes) in write_buffers.into_iter().zip(writes) {
+            session.read(buffer, bytes)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! The choices where there is no derivative: pure mathematics, no engine.
+//!
+//! Definitions follow R. Boustany, "On the numerical reliability of nonsmooth autodiff: a MaxPool case
+//! study" (TMLR 2024) and Bertoin, Bolte, Gerchinovitz, Pauwels, "Numerical influence of ReLU'(0) on
+//! backpropagation" (NeurIPS 2021).
+
+mod maxpool;
+mod relu;
+
+pub(crate) use maxpool::BackwardRule;
+pub use maxpool::{Composition, MaxPoolJacobian, MaxPoolKink};
+pub use relu::ReluKink;
+
+/// The choice made at one layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kink {
+    /// At ties of a max pooling.
+    MaxPool(MaxPoolKink),
+    /// At 0 of a ReLU.
+    Relu(ReluKink),
+}

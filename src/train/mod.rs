@@ -1,0 +1,5 @@
+//! Optimizers and the training step.
+
+mod sgd;
+
+pub use sgd::Sgd;

@@ -1,0 +1,94 @@
+//! The same inputs give the same bits: from run to run, and whatever the number of threads.
+
+mod support;
+
+use support::{engines, gpu};
+use tiebreak::net::{Network, zoo};
+use tiebreak::train::Sgd;
+use tiebreak::*;
+
+/// Bits of every parameter and gradient after a few training steps of LeNet-5.
+fn train(engine: &Engine, dtype: DType, kink: MaxPoolKink) -> Vec<u8> {
+    let graph = zoo::lenet5(&Default::default()).unwrap();
+    let mut network = Network::new(engine, &graph, dtype, 5).unwrap();
+    network.set_kink(None, Kink::MaxPool(kink)).unwrap();
+    let options = SgdOptions { learning_rate: 0.05, momentum: 0.9, weight_decay: 5e-4, nesterov: true };
+    let mut sgd = Sgd::new(&mut network, options).unwrap();
+    for step in 0..3 {
+        let n = [33, 20, 33][step];
+        let pixels: Vec<f64> = (0..n * 784).map(|i| ((i * 37 + step * 11) % 19) as f64 / 9.5 - 1.0).collect();
+        let x = Tensor::from_f64(dtype, &[n, 1, 28, 28], &pixels).unwrap();
+        let labels: Vec<i64> = (0..n as i64).map(|i| i % 10).collect();
+        sgd.train_step(&mut network, x.view(), &labels).unwrap();
+    }
+    let names: Vec<String> = network.parameters().map(|p| p.name.clone()).collect();
+    let mut bits = Vec::new();
+    for name in names {
+        bits.extend_from_slice(network.parameter(&name).unwrap().bytes());
+        bits.extend_from_slice(network.gradient(&name).unwrap().bytes());
+    }
+    bits
+}
+
+const KINKS: [MaxPoolKink; 3] = [
+    MaxPoolKink::beta(10.0, Composition::Coupled),
+    MaxPoolKink::beta(2.0, Composition::Exact),
+    MaxPoolKink { jacobian: MaxPoolJacobian::Random(4), composition: Composition::Exact },
+];
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let with_threads = |threads| {
+        let options = EngineOptions { device: Device::Cpu, threads, ..Default::default() };
+        Engine::new(&options).unwrap()
+    };
+    let engines = [1, 2, 5].map(with_threads);
+    for dtype in DType::ALL {
+        for kink in KINKS {
+            let [one, two, five] = engines.each_ref().map(|e| train(e, dtype, kink));
+            assert!(one == two && one == five, "{dtype} {kink:?}");
+        }
+    }
+}
+
+#[test]
+fn runs_do_not_change_a_bit() {
+    for (name, engine) in engines() {
+        for dtype in [DType::F16, DType::F32] {
+            let kink = KINKS[0];
+            assert!(train(&engine, dtype, kink) == train(&engine, dtype, kink), "{dtype} on {name}");
+        }
+    }
+}
+
+#[test]
+fn engines_train_alike() {
+    let Some(gpu) = gpu() else { return };
+    for (dtype, bound) in [(DType::F32, 1e-5), (DType::F16, 2e-2)] {
+        let read = |bits: Vec<u8>| -> Vec<f64> {
+            match dtype {
+                DType::F32 => {
+                    bits.chunks(4).map(|b| f32::from_ne_bytes(b.try_into().unwrap()) as f64).collect()
+                }
+                _ => {
+                    bits.chunks(2).map(|b| half::f16::from_ne_bytes(b.try_into().unwrap()).to_f64()).collect()
+                }
+            }
+        };
+        let kink = MaxPoolKink::default();
+        let (a, b) = (read(train(&Engine::cpu(), dtype, kink)), read(train(&gpu, dtype, kink)));
+        let gap = a.iter().zip(&b).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
+        assert!(gap < bound, "{dtype}: engines are {gap:e} apart");
+    }
+}
+
+#[test]
+fn f64_on_a_gpu_engine_runs_on_the_cpu_and_says_so() {
+    let Some(gpu) = gpu() else { return };
+    let graph = zoo::lenet5(&Default::default()).unwrap();
+    let network = Network::new(&gpu, &graph, DType::F64, 1).unwrap();
+    assert!(!network.placement().gpu);
+    assert!(network.placement().reason.as_deref().unwrap().contains("f64"));
+    let kink = KINKS[1];
+    assert!(train(&gpu, DType::F64, kink) == train(&Engine::cpu(), DType::F64, kink));
+}
