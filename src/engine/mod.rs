@@ -1,6 +1,8 @@
 //! Where kernels run: one operator table ([`op`]), two implementations ([`cpu`], [`gpu`]).
 
 pub(crate) mod cpu;
+#[cfg(feature = "gpu")]
+pub(crate) mod gpu;
 pub(crate) mod op;
 mod operators;
 pub(crate) mod session;

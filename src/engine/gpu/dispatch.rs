@@ -1,0 +1,109 @@
+//! What an operator becomes: a list of dispatches.
+
+use super::{add, conv2d, linear, loss, maxpool2d, optimizer, relu};
+use crate::dtype::DType;
+use crate::engine::op::{Call, Op, Settings};
+
+/// Threads of a workgroup of the kernels that import `index`.
+const THREADS: usize = 256;
+
+/// A shader file and the names that are defined in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Kernel {
+    pub shader: &'static str,
+    pub defines: Vec<&'static str>,
+}
+
+impl Kernel {
+    pub fn new(shader: &'static str, dtype: DType) -> Kernel {
+        let defines = if dtype == DType::F16 { vec!["F16"] } else { vec![] };
+        Kernel { shader, defines }
+    }
+
+    pub fn define(mut self, name: &'static str, defined: bool) -> Kernel {
+        if defined {
+            self.defines.push(name);
+        }
+        self
+    }
+}
+
+/// Memory that a dispatch sees: a tensor of the call by its position, or the scratch buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binding {
+    Read(usize),
+    Write(usize),
+    /// A tensor that an earlier dispatch of the same call wrote.
+    ReadBack(usize),
+    ReadScratch,
+    WriteScratch,
+}
+
+impl Binding {
+    pub fn read_only(self) -> bool {
+        !matches!(self, Binding::Write(_) | Binding::WriteScratch)
+    }
+}
+
+/// Computes the params of a kernel.
+pub(super) type WordsOf = Box<dyn Fn(&Settings) -> Vec<u32> + Send>;
+
+/// The words of a kernel's `Params`.
+pub(super) enum Params {
+    Fixed(Vec<u32>),
+    /// Written anew when the settings change; its length never changes.
+    Settings(WordsOf),
+}
+
+impl Params {
+    pub fn from_settings(words: impl Fn(&Settings) -> Vec<u32> + Send + 'static) -> Params {
+        Params::Settings(Box::new(words))
+    }
+}
+
+/// One kernel on some memory. Its bindings are `bindings` in order, then the params.
+pub(super) struct Dispatch {
+    pub kernel: Kernel,
+    pub bindings: Vec<Binding>,
+    /// Number of workgroups; none, nothing to do.
+    pub groups: usize,
+    pub params: Params,
+}
+
+impl Dispatch {
+    /// One thread for each of `items`.
+    pub fn elementwise(kernel: Kernel, bindings: Vec<Binding>, items: usize, params: Params) -> Dispatch {
+        Dispatch { kernel, bindings, groups: items.div_ceil(THREADS), params }
+    }
+}
+
+/// An operator as dispatches, and the bytes of scratch memory that they share.
+pub(super) struct Lowered {
+    pub dispatches: Vec<Dispatch>,
+    pub scratch: usize,
+}
+
+impl From<Dispatch> for Lowered {
+    fn from(dispatch: Dispatch) -> Lowered {
+        Lowered { dispatches: vec![dispatch], scratch: 0 }
+    }
+}
+
+pub(super) fn lower(call: &Call) -> Lowered {
+    let dtype = call.dtype;
+    match call.op {
+        Op::Conv2dForward { geometry, bias } => conv2d::forward(&geometry, bias, dtype).into(),
+        Op::Conv2dBackwardInput { geometry } => conv2d::backward_input(&geometry, dtype).into(),
+        Op::Conv2dBackwardWeight { geometry, bias } => conv2d::backward_weight(&geometry, bias, dtype),
+        Op::LinearForward { geometry, bias } => linear::forward(&geometry, bias, dtype).into(),
+        Op::LinearBackwardInput { geometry } => linear::backward_input(&geometry, dtype).into(),
+        Op::LinearBackwardWeight { geometry, bias } => linear::backward_weight(&geometry, bias, dtype).into(),
+        Op::MaxPool2dForward { geometry } => maxpool2d::forward(&geometry, dtype, call.site).into(),
+        Op::MaxPool2dBackward { geometry } => maxpool2d::backward(&geometry, dtype, call.site).into(),
+        Op::ReluForward { len } => relu::forward(len, dtype).into(),
+        Op::ReluBackward { len } => relu::backward(len, dtype, call.site).into(),
+        Op::Add { len } => add::forward(len, dtype).into(),
+        Op::CrossEntropy { batch, classes } => loss::cross_entropy(batch, classes, dtype),
+        Op::Sgd { len, momentum } => optimizer::sgd(len, momentum, dtype).into(),
+    }
+}
