@@ -2,7 +2,7 @@
 //! ties, ReLU at 0) in 16, 32 and 64 bit arithmetic, and lets a trainer choose what it computes there.
 //!
 //! Three levels, each useful alone: operators on your own memory ([`Engine`]), networks that live on a device
-//! ([`net`], [`train`]).
+//! ([`net`], [`train`]), and experiments ([`lab`], with the feature of that name).
 #![deny(unsafe_code, missing_docs)]
 
 mod dtype;
@@ -13,6 +13,13 @@ pub mod net;
 pub mod shape;
 mod tensor;
 pub mod train;
+
+#[cfg(feature = "lab")]
+pub mod data;
+#[cfg(feature = "lab")]
+pub mod lab;
+#[cfg(feature = "lab")]
+pub mod report;
 
 pub use dtype::DType;
 pub use engine::{

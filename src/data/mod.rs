@@ -1,0 +1,212 @@
+//! Labelled images and mini-batches of them.
+
+pub mod mnist;
+pub mod synthetic;
+
+use rand_philox::Philox;
+
+use crate::dtype::{DType, with_element};
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// Labelled images of one size, 8 bits a channel, as they stand in the files: not yet normalised.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// What tables and plots call it.
+    pub name: String,
+    /// Pixels `[count, C, H, W]`, 0 to 255.
+    pub images: Vec<u8>,
+    /// One class per image, below `classes`.
+    pub labels: Vec<u8>,
+    /// `[C, H, W]` of one image.
+    pub shape: [usize; 3],
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl Dataset {
+    /// A data set from its parts.
+    ///
+    /// Errors: [`Error::Shape`] where `images` does not hold one image of `shape` per label,
+    /// [`Error::InvalidArgument`] for a label that is not below `classes`.
+    pub fn new(
+        name: impl Into<String>,
+        images: Vec<u8>,
+        labels: Vec<u8>,
+        shape: [usize; 3],
+        classes: usize,
+    ) -> Result<Dataset> {
+        let pixels = shape.iter().try_fold(labels.len(), |n, &d| n.checked_mul(d));
+        if pixels != Some(images.len()) {
+            let expected = format!("{} images of {shape:?}, one per label", labels.len());
+            return Err(Error::shape("images", expected, &[images.len()]));
+        }
+        if let Some(at) = labels.iter().position(|&label| label as usize >= classes) {
+            let got = format!("{} at index {at}", labels[at]);
+            return Err(Error::invalid("labels", format!("classes below {classes}"), got));
+        }
+        Ok(Dataset { name: name.into(), images, labels, shape, classes })
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// True where there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The first `limit` images, or all where there are fewer.
+    #[must_use]
+    pub fn take(mut self, limit: usize) -> Dataset {
+        self.labels.truncate(limit);
+        self.images.truncate(self.labels.len() * self.shape.iter().product::<usize>());
+        self
+    }
+
+    /// The pixels of one image, `[C, H, W]`. Panics where `index` is not below [`Dataset::len`].
+    pub fn image(&self, index: usize) -> &[u8] {
+        let pixels = self.shape.iter().product::<usize>();
+        &self.images[index * pixels..][..pixels]
+    }
+
+    /// CRC-32 of pixels and labels: tells two data sets of one name apart.
+    pub fn fingerprint(&self) -> u32 {
+        let mut crc = flate2::Crc::new();
+        crc.update(&self.images);
+        crc.update(&self.labels);
+        crc.sum()
+    }
+
+    /// The images `indices` as `[len, C, H, W]`, normalised to (v / 255 - 0.5) / 0.5, and their labels.
+    ///
+    /// Each of the 256 values is computed in f64 and rounded once to `dtype`.
+    /// Errors: [`Error::InvalidArgument`] for an index that is not below [`Dataset::len`].
+    pub fn batch(&self, indices: &[usize], dtype: DType) -> Result<(Tensor, Vec<i64>)> {
+        if let Some(&index) = indices.iter().find(|&&index| index >= self.len()) {
+            return Err(Error::invalid("indices", format!("indices below {}", self.len()), index));
+        }
+        let [c, h, w] = self.shape;
+        let mut x = Tensor::zeros(dtype, &[indices.len(), c, h, w])?;
+        with_element!(dtype, T => {
+            let table: [T; 256] = std::array::from_fn(|v| {
+                <T as crate::dtype::Element>::from_f64((v as f64 / 255.0 - 0.5) / 0.5)
+            });
+            let pixels = indices.iter().flat_map(|&index| self.image(index));
+            for (to, &v) in bytemuck::cast_slice_mut::<u8, T>(x.bytes_mut()).iter_mut().zip(pixels) {
+                *to = table[v as usize];
+            }
+        });
+        Ok((x, indices.iter().map(|&index| self.labels[index] as i64).collect()))
+    }
+
+    /// Mini-batches of one epoch in an order that depends on `seed` and `epoch` only.
+    ///
+    /// Errors: [`Error::InvalidArgument`] where `batch_size` is 0 or there are 2^32 images or more.
+    pub fn batches(&self, batch_size: usize, seed: u64, epoch: u64) -> Result<Batches> {
+        Batches::shuffled(self.len(), batch_size, seed, epoch)
+    }
+}
+
+/// Cuts the indices of an epoch into mini-batches; the last one may be smaller.
+#[derive(Debug, Clone)]
+pub struct Batches {
+    order: Vec<usize>,
+    start: usize,
+    batch_size: usize,
+}
+
+impl Batches {
+    /// The indices `0..count` in order. Errors: [`Error::InvalidArgument`] where `batch_size` is 0.
+    pub fn in_order(count: usize, batch_size: usize) -> Result<Batches> {
+        if batch_size == 0 {
+            return Err(Error::invalid("batch_size", "at least 1", 0));
+        }
+        Ok(Batches { order: (0..count).collect(), start: 0, batch_size })
+    }
+
+    /// The indices `0..count` in a uniformly drawn order that depends on `count`, `seed` and `epoch` only
+    /// (Fisher-Yates over Philox4x32-10).
+    ///
+    /// Errors: [`Error::InvalidArgument`] where `batch_size` is 0 or `count` is 2^32 or more.
+    pub fn shuffled(count: usize, batch_size: usize, seed: u64, epoch: u64) -> Result<Batches> {
+        let mut batches = Batches::in_order(count, batch_size)?;
+        let count = u32::try_from(count).map_err(|_| Error::invalid("count", "below 2^32", count))?;
+        // A key of its own: the same seed also draws initial weights.
+        let mut random = Philox::from_u64_seed_stream(seed ^ ORDER, epoch);
+        for last in (1..count).rev() {
+            batches.order.swap(last as usize, random.bounded(last + 1) as usize);
+        }
+        Ok(batches)
+    }
+}
+
+/// "order" in ASCII.
+const ORDER: u64 = 0x6f_7264_6572;
+
+impl Iterator for Batches {
+    type Item = Vec<usize>;
+
+    fn next(&mut self) -> Option<Vec<usize>> {
+        let end = (self.start + self.batch_size).min(self.order.len());
+        let batch = self.order[self.start..end].to_vec();
+        self.start = end;
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = (self.order.len() - self.start).div_ceil(self.batch_size);
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Batches {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn four() -> Dataset {
+        Dataset::new("four", (0..8).map(|v| v * 36).collect(), vec![0, 1, 2, 1], [1, 1, 2], 3).unwrap()
+    }
+
+    #[test]
+    fn a_batch_is_normalised_with_one_rounding() {
+        let (x, labels) = four().batch(&[3, 0], DType::F16).unwrap();
+        assert_eq!((x.shape(), labels), (&[2, 1, 1, 2][..], vec![1, 0]));
+        let exact = |v: f64| (v / 255.0 - 0.5) / 0.5;
+        let expected = Tensor::from_f64(DType::F16, &[2, 1, 1, 2], &[216.0, 252.0, 0.0, 36.0].map(exact));
+        assert_eq!(x, expected.unwrap());
+        let (x, _) = four().batch(&[0], DType::F64).unwrap();
+        assert_eq!(x.to_f64(), [-1.0, exact(36.0)]);
+        assert!(four().batch(&[4], DType::F32).is_err());
+    }
+
+    #[test]
+    fn every_index_comes_once_and_the_order_follows_seed_and_epoch() {
+        let order = |seed, epoch| Batches::shuffled(10, 4, seed, epoch).unwrap().collect::<Vec<_>>();
+        let batches = order(1, 0);
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
+        let mut all = batches.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+        assert_eq!(batches, order(1, 0));
+        assert_ne!(batches, order(1, 1));
+        assert_ne!(batches, order(2, 0));
+        assert_eq!(Batches::in_order(10, 4).unwrap().len(), 3);
+        assert!(Batches::in_order(10, 0).is_err());
+        assert_eq!(Batches::shuffled(0, 4, 0, 0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn parts_must_agree() {
+        assert!(Dataset::new("short", vec![0; 7], vec![0; 4], [1, 1, 2], 10).is_err());
+        assert!(Dataset::new("label", vec![0; 8], vec![0, 0, 3, 0], [1, 1, 2], 3).is_err());
+        let two = four().take(2);
+        assert_eq!((two.len(), two.images.len()), (2, 4));
+        assert_eq!(four().take(9), four());
+        assert_ne!(two.fingerprint(), four().fingerprint());
+    }
+}
