@@ -21,6 +21,9 @@ pub mod lab;
 #[cfg(feature = "lab")]
 pub mod report;
 
+#[allow(unsafe_code)] // the one place that touches foreign pointers
+mod ffi;
+
 pub use dtype::DType;
 pub use engine::{
     Device, Engine, EngineInfo, EngineOptions, KernelTime, LogLevel, Logger, Placement, SgdOptions,

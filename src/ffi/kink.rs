@@ -1,0 +1,162 @@
+use super::Failure;
+use super::guard;
+use super::options::{self, Sized_};
+use super::status::tb_status;
+use crate::error::Error;
+use crate::kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, ReluKink};
+
+/// Which kink a choice is about.
+pub type tb_kink_kind = i32;
+
+/// Ties of a max pooling.
+pub const TB_KINK_MAXPOOL: tb_kink_kind = 0;
+/// ReLU at 0.
+pub const TB_KINK_RELU: tb_kink_kind = 1;
+
+/// What the backward pass of MaxPool gives to the elements of a window that attain its maximum. With A the set
+/// of these elements in row-major order, k their number and g the upstream gradient:
+pub type tb_jacobian = i32;
+
+/// g to the first of A: PyTorch's max_pool2d.
+pub const TB_JACOBIAN_NATIVE: tb_jacobian = 0;
+/// g to the last of A.
+pub const TB_JACOBIAN_LAST: tb_jacobian = 1;
+/// g / k to each of A: the Clarke Jacobian of least norm.
+pub const TB_JACOBIAN_MINIMAL: tb_jacobian = 2;
+/// beta * minimal + (1 - beta) * native.
+pub const TB_JACOBIAN_BETA: tb_jacobian = 3;
+/// g to one of A, drawn uniformly from a seed: repeatable.
+pub const TB_JACOBIAN_RANDOM: tb_jacobian = 4;
+
+/// How `TB_JACOBIAN_BETA` is evaluated in floating point.
+pub type tb_composition = i32;
+
+/// The forward is the maximum; the backward multiplies g once by a coefficient formed in f64.
+pub const TB_COMPOSITION_EXACT: tb_composition = 0;
+/// The forward is the maximum; the backward is that of the published program.
+pub const TB_COMPOSITION_SPLIT: tb_composition = 1;
+/// The published program, operation by operation in the storage type: its forward is not the maximum.
+pub const TB_COMPOSITION_COUPLED: tb_composition = 2;
+
+/// A choice where there is no derivative; `tb_kink_init` sets the defaults: what PyTorch computes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct tb_kink {
+    /// `sizeof(tb_kink)`.
+    pub struct_size: usize,
+    /// A `TB_KINK_` value: which of the fields below count.
+    pub kind: tb_kink_kind,
+    /// MaxPool: a `TB_JACOBIAN_` value.
+    pub jacobian: tb_jacobian,
+    /// MaxPool: a `TB_COMPOSITION_` value; counts with `TB_JACOBIAN_BETA`.
+    pub composition: tb_composition,
+    /// 0.
+    pub reserved: i32,
+    /// MaxPool: any finite number; counts with `TB_JACOBIAN_BETA`. 0 is native, 1 is minimal.
+    pub beta: f64,
+    /// MaxPool: counts with `TB_JACOBIAN_RANDOM`.
+    pub seed: u64,
+    /// ReLU: the derivative at 0, any finite number.
+    pub alpha: f64,
+}
+
+// SAFETY: repr(C), plain numbers, struct_size first.
+unsafe impl Sized_ for tb_kink {
+    const FIRST_SIZE: usize = 48;
+    fn defaults() -> Self {
+        tb_kink {
+            struct_size: size_of::<Self>(),
+            kind: TB_KINK_MAXPOOL,
+            jacobian: TB_JACOBIAN_NATIVE,
+            composition: TB_COMPOSITION_EXACT,
+            reserved: 0,
+            beta: 0.0,
+            seed: 0,
+            alpha: 0.0,
+        }
+    }
+}
+
+/// Fills `kink` with the defaults. `struct_size` is `sizeof(tb_kink)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_kink_init(kink: *mut tb_kink, struct_size: usize) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_kink_init", || unsafe { options::init(kink, struct_size, "kink") })
+}
+
+/// The caller's choice.
+///
+/// # Safety
+/// As [`options::read`].
+pub(super) unsafe fn read(kink: *const tb_kink) -> Result<Kink, Failure> {
+    if kink.is_null() {
+        return Err(Failure::null("kink"));
+    }
+    // SAFETY: the caller's promise.
+    let kink = unsafe { options::read(kink, "kink") }?;
+    if kink.reserved != 0 {
+        return Err(Error::invalid("kink.reserved", 0, kink.reserved).into());
+    }
+    match kink.kind {
+        TB_KINK_RELU => {
+            let relu = ReluKink { alpha: kink.alpha };
+            relu.validate()?;
+            Ok(Kink::Relu(relu))
+        }
+        TB_KINK_MAXPOOL => {
+            let jacobian = match kink.jacobian {
+                TB_JACOBIAN_NATIVE => MaxPoolJacobian::Native,
+                TB_JACOBIAN_LAST => MaxPoolJacobian::Last,
+                TB_JACOBIAN_MINIMAL => MaxPoolJacobian::Minimal,
+                TB_JACOBIAN_BETA => MaxPoolJacobian::Beta(kink.beta),
+                TB_JACOBIAN_RANDOM => MaxPoolJacobian::Random(kink.seed),
+                other => {
+                    return Err(Error::invalid("kink.jacobian", "a TB_JACOBIAN_ value", other).into());
+                }
+            };
+            let composition = match kink.composition {
+                TB_COMPOSITION_EXACT => Composition::Exact,
+                TB_COMPOSITION_SPLIT => Composition::Split,
+                TB_COMPOSITION_COUPLED => Composition::Coupled,
+                other => {
+                    let expected = "a TB_COMPOSITION_ value";
+                    return Err(Error::invalid("kink.composition", expected, other).into());
+                }
+            };
+            let maxpool = MaxPoolKink { jacobian, composition };
+            maxpool.validate()?;
+            Ok(Kink::MaxPool(maxpool))
+        }
+        other => Err(Error::invalid("kink.kind", "a TB_KINK_ value", other).into()),
+    }
+}
+
+/// A choice at MaxPool; NULL means native.
+///
+/// # Safety
+/// As [`read`].
+pub(super) unsafe fn maxpool(kink: *const tb_kink) -> Result<MaxPoolKink, Failure> {
+    if kink.is_null() {
+        return Ok(MaxPoolKink::default());
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { read(kink) }? {
+        Kink::MaxPool(kink) => Ok(kink),
+        _ => Err(Error::invalid("kink.kind", "TB_KINK_MAXPOOL", "TB_KINK_RELU").into()),
+    }
+}
+
+/// A choice at ReLU; NULL means alpha 0.
+///
+/// # Safety
+/// As [`read`].
+pub(super) unsafe fn relu(kink: *const tb_kink) -> Result<ReluKink, Failure> {
+    if kink.is_null() {
+        return Ok(ReluKink::default());
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { read(kink) }? {
+        Kink::Relu(kink) => Ok(kink),
+        _ => Err(Error::invalid("kink.kind", "TB_KINK_RELU", "TB_KINK_MAXPOOL").into()),
+    }
+}

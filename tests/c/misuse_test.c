@@ -1,0 +1,1112 @@
+/*
+ * Misuse of every function of the C ABI: each wrong call gives its status and a message that starts with the
+ * function's name and holds the argument's, nothing crashes, and the same call made rightly works afterwards. Then
+ * threads that free what others use.
+ *
+ * Each function has a right call in the table `functions`; the loops of `main` spoil one thing of it at a time.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include <math.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#ifdef __linux__
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
+#include "check.h"
+
+enum { SLOTS = 4, RANK = 10, DOUBLES = 4096, BATCH = 2, PIXELS = 28 * 28, CLASSES = 10 };
+
+/* A tensor of a call. Its memory has room for every wrong shape and dtype that is tried on it. */
+typedef struct slot {
+    const char *name;
+    int output, optional, absent;
+    int64_t shape[RANK];
+    tb_view in;
+    tb_view_mut out;
+} slot;
+
+/* All that any function may take. */
+typedef struct arguments {
+    void *handle;
+    slot slots[SLOTS];
+    int slot_count;
+    void *options;
+    tb_kink *kink;
+    int64_t *labels;
+    size_t label_count;
+    uint8_t *bytes;
+    size_t bytes_size;
+    char *name;
+    char *layer;
+    void *properties;
+    void *handle_out;
+    double *loss;
+    size_t *size_out;
+    int64_t *x_shape, *y_shape;
+    size_t struct_size;
+    size_t index;
+    double learning_rate;
+} arguments;
+
+typedef enum handle_kind { NONE, ENGINE, NETWORK, OPTIMIZER } handle_kind;
+
+/* What kind of struct an options pointer points to. */
+typedef enum options_kind { NO_OPTIONS, ENGINE_OPTIONS, CONV, POOL, NETWORK_OPTIONS, SGD } options_kind;
+
+typedef struct function {
+    const char *name;
+    tb_status (*call)(arguments *);
+    void (*prepare)(arguments *);
+    handle_kind handle;
+    options_kind options;
+    int kink; /* 0: takes none, 1: MaxPool's, 2: ReLU's, 3: either's */
+} function;
+
+static tb_engine *engine;
+static tb_network *network;
+static tb_optimizer *optimizer;
+
+static double memory[SLOTS + 1][DOUBLES];
+static union {
+    tb_engine_options engine;
+    tb_conv2d_options conv;
+    tb_maxpool2d_options pool;
+    tb_network_options network;
+    tb_sgd_options sgd;
+    unsigned char room[512];
+} options;
+static union {
+    tb_kink kink;
+    unsigned char room[512];
+} kink;
+static union {
+    tb_engine_properties engine;
+    tb_network_properties network;
+    tb_tensor_properties tensor;
+    tb_comparison comparison;
+    unsigned char room[2048];
+} properties;
+static int64_t labels[BATCH + 1], x_shape[4], y_shape[4];
+static uint8_t byte_room[4096];
+static char name_room[64], layer_room[64];
+static double loss_room;
+static size_t size_room;
+static void *handle_room;
+
+/* ---- The right call of each function -------------------------------------------------------------------------- */
+
+#define IN(i) (a->slots[i].absent ? NULL : &a->slots[i].in)
+#define OUT(i) (a->slots[i].absent ? NULL : &a->slots[i].out)
+
+static void tensor(arguments *a, const char *name, int output, int rank, int64_t d0, int64_t d1, int64_t d2,
+                   int64_t d3) {
+    const int index = a->slot_count++;
+    slot *s = &a->slots[index];
+    const int64_t dimensions[4] = {d0, d1, d2, d3};
+    int i;
+    memset(s, 0, sizeof *s);
+    s->name = name;
+    s->output = output;
+    for (i = 0; i < RANK; i++) s->shape[i] = i < 4 && i < rank ? dimensions[i] : 1;
+    s->in.data = s->out.data = memory[index];
+    s->in.shape = s->out.shape = s->shape;
+    s->in.rank = s->out.rank = rank;
+    s->in.dtype = s->out.dtype = TB_DTYPE_F32;
+}
+
+static void optional_tensor(arguments *a, const char *name, int output, int64_t d0) {
+    tensor(a, name, output, 1, d0, 0, 0, 0);
+    a->slots[a->slot_count - 1].optional = 1;
+}
+
+static void set(arguments *a) {
+    int i;
+    memset(a, 0, sizeof *a);
+    memset(memory, 0, sizeof memory);
+    memset(&options, 0, sizeof options);
+    memset(&kink, 0, sizeof kink);
+    memset(&properties, 0, sizeof properties);
+    OK(tb_kink_init(&kink.kink, sizeof kink.kink));
+    for (i = 0; i <= BATCH; i++) labels[i] = i;
+    a->kink = &kink.kink;
+    a->labels = labels;
+    a->label_count = BATCH;
+    a->bytes = byte_room;
+    a->name = name_room;
+    a->layer = layer_room;
+    a->loss = &loss_room;
+    a->size_out = &size_room;
+    a->handle_out = &handle_room;
+    a->options = &options;
+    a->properties = &properties;
+    a->x_shape = x_shape;
+    a->y_shape = y_shape;
+    a->learning_rate = 0.01;
+}
+
+static void conv_options(void) {
+    OK(tb_conv2d_options_init(&options.conv, sizeof options.conv));
+}
+
+static void pool_options(void) {
+    OK(tb_maxpool2d_options_init(&options.pool, sizeof options.pool));
+}
+
+static void sgd_options(void) {
+    OK(tb_sgd_options_init(&options.sgd, sizeof options.sgd));
+    options.sgd.momentum = 0.9;
+}
+
+static void p_engine_create(arguments *a) {
+    (void)a;
+    OK(tb_engine_options_init(&options.engine, sizeof options.engine));
+    options.engine.device = TB_DEVICE_CPU;
+    options.engine.threads = 1;
+}
+static tb_status c_engine_create(arguments *a) {
+    tb_status status = tb_engine_create(a->options, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_engine_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+
+static void p_engine_info(arguments *a) {
+    a->struct_size = properties.engine.struct_size = sizeof properties.engine;
+}
+static tb_status c_engine_info(arguments *a) {
+    return tb_engine_info(a->handle, a->properties);
+}
+
+static void p_conv_forward(arguments *a) {
+    tensor(a, "x", 0, 4, 2, 3, 5, 6);
+    tensor(a, "weight", 0, 4, 4, 3, 2, 2);
+    optional_tensor(a, "bias", 0, 4);
+    tensor(a, "y", 1, 4, 2, 4, 4, 5);
+    conv_options();
+}
+static tb_status c_conv_forward(arguments *a) {
+    return tb_conv2d_forward(a->handle, IN(0), IN(1), IN(2), a->options, OUT(3));
+}
+
+static void p_conv_backward_input(arguments *a) {
+    tensor(a, "gy", 0, 4, 2, 4, 4, 5);
+    tensor(a, "weight", 0, 4, 4, 3, 2, 2);
+    tensor(a, "gx", 1, 4, 2, 3, 5, 6);
+    conv_options();
+}
+static tb_status c_conv_backward_input(arguments *a) {
+    return tb_conv2d_backward_input(a->handle, IN(0), IN(1), a->options, OUT(2));
+}
+
+static void p_conv_backward_weight(arguments *a) {
+    tensor(a, "x", 0, 4, 2, 3, 5, 6);
+    tensor(a, "gy", 0, 4, 2, 4, 4, 5);
+    tensor(a, "gweight", 1, 4, 4, 3, 2, 2);
+    optional_tensor(a, "gbias", 1, 4);
+    conv_options();
+}
+static tb_status c_conv_backward_weight(arguments *a) {
+    return tb_conv2d_backward_weight(a->handle, IN(0), IN(1), a->options, OUT(2), OUT(3));
+}
+
+static void p_output_shape(arguments *a) {
+    static const int64_t right[4] = {2, 3, 5, 7};
+    memcpy(x_shape, right, sizeof x_shape);
+    (void)a;
+    pool_options();
+}
+static tb_status c_output_shape(arguments *a) {
+    return tb_maxpool2d_output_shape(a->x_shape, a->options, a->y_shape, a->size_out);
+}
+
+static void p_pool_forward(arguments *a) {
+    tensor(a, "x", 0, 4, 2, 3, 5, 7);
+    tensor(a, "y", 1, 4, 2, 3, 2, 3);
+    a->bytes_size = 36;
+    pool_options();
+}
+static tb_status c_pool_forward(arguments *a) {
+    return tb_maxpool2d_forward(a->handle, IN(0), a->options, a->kink, OUT(1), a->bytes, a->bytes_size);
+}
+
+static void p_pool_backward(arguments *a) {
+    tensor(a, "gy", 0, 4, 2, 3, 2, 3);
+    tensor(a, "gx", 1, 4, 2, 3, 5, 7);
+    a->bytes_size = 36;
+    memset(byte_room, 0x05, sizeof byte_room);
+    pool_options();
+}
+static tb_status c_pool_backward(arguments *a) {
+    return tb_maxpool2d_backward(a->handle, IN(0), a->bytes, a->bytes_size, a->options, a->kink, OUT(1));
+}
+
+static void p_relu_forward(arguments *a) {
+    tensor(a, "x", 0, 3, 2, 3, 4, 0);
+    tensor(a, "y", 1, 3, 2, 3, 4, 0);
+}
+static tb_status c_relu_forward(arguments *a) {
+    return tb_relu_forward(a->handle, IN(0), OUT(1));
+}
+
+static void p_relu_backward(arguments *a) {
+    tensor(a, "x", 0, 3, 2, 3, 4, 0);
+    tensor(a, "gy", 0, 3, 2, 3, 4, 0);
+    tensor(a, "gx", 1, 3, 2, 3, 4, 0);
+    kink.kink.kind = TB_KINK_RELU;
+}
+static tb_status c_relu_backward(arguments *a) {
+    return tb_relu_backward(a->handle, IN(0), IN(1), a->kink, OUT(2));
+}
+
+static void p_linear_forward(arguments *a) {
+    tensor(a, "x", 0, 2, 3, 4, 0, 0);
+    tensor(a, "weight", 0, 2, 5, 4, 0, 0);
+    optional_tensor(a, "bias", 0, 5);
+    tensor(a, "y", 1, 2, 3, 5, 0, 0);
+}
+static tb_status c_linear_forward(arguments *a) {
+    return tb_linear_forward(a->handle, IN(0), IN(1), IN(2), OUT(3));
+}
+
+static void p_linear_backward_input(arguments *a) {
+    tensor(a, "gy", 0, 2, 3, 5, 0, 0);
+    tensor(a, "weight", 0, 2, 5, 4, 0, 0);
+    tensor(a, "gx", 1, 2, 3, 4, 0, 0);
+}
+static tb_status c_linear_backward_input(arguments *a) {
+    return tb_linear_backward_input(a->handle, IN(0), IN(1), OUT(2));
+}
+
+static void p_linear_backward_weight(arguments *a) {
+    tensor(a, "x", 0, 2, 3, 4, 0, 0);
+    tensor(a, "gy", 0, 2, 3, 5, 0, 0);
+    tensor(a, "gweight", 1, 2, 5, 4, 0, 0);
+    optional_tensor(a, "gbias", 1, 5);
+}
+static tb_status c_linear_backward_weight(arguments *a) {
+    return tb_linear_backward_weight(a->handle, IN(0), IN(1), OUT(2), OUT(3));
+}
+
+static void p_cross_entropy(arguments *a) {
+    tensor(a, "logits", 0, 2, BATCH, CLASSES, 0, 0);
+    tensor(a, "glogits", 1, 2, BATCH, CLASSES, 0, 0);
+}
+static tb_status c_cross_entropy(arguments *a) {
+    return tb_cross_entropy(a->handle, IN(0), a->labels, a->label_count, OUT(1), a->loss);
+}
+
+static void p_network_create(arguments *a) {
+    (void)a;
+    strcpy(name_room, "lenet5");
+    OK(tb_network_options_init(&options.network, sizeof options.network));
+}
+static tb_status c_network_create(arguments *a) {
+    tb_status status = tb_network_create(a->handle, a->name, a->options, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_network_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+
+static void p_network_info(arguments *a) {
+    a->struct_size = properties.network.struct_size = sizeof properties.network;
+}
+static tb_status c_network_info(arguments *a) {
+    return tb_network_info(a->handle, a->properties);
+}
+
+static void p_tensor_info(arguments *a) {
+    a->struct_size = properties.tensor.struct_size = sizeof properties.tensor;
+}
+static tb_status c_parameter_info(arguments *a) {
+    return tb_network_parameter_info(a->handle, a->index, a->properties);
+}
+static tb_status c_layer_info(arguments *a) {
+    return tb_network_layer_info(a->handle, a->index, a->properties);
+}
+
+static void p_set_kink(arguments *a) {
+    (void)a;
+    strcpy(layer_room, "features.2");
+}
+static tb_status c_set_kink(arguments *a) {
+    return tb_network_set_kink(a->handle, a->layer, a->kink);
+}
+
+static void p_parameter_out(arguments *a) {
+    strcpy(name_room, "features.0.weight");
+    tensor(a, "values", 1, 4, 6, 1, 5, 5);
+}
+static tb_status c_read_parameter(arguments *a) {
+    return tb_network_read_parameter(a->handle, a->name, OUT(0));
+}
+static tb_status c_read_gradient(arguments *a) {
+    return tb_network_read_gradient(a->handle, a->name, OUT(0));
+}
+static void p_parameter_in(arguments *a) {
+    strcpy(name_room, "features.0.weight");
+    tensor(a, "values", 0, 4, 6, 1, 5, 5);
+}
+static tb_status c_write_parameter(arguments *a) {
+    return tb_network_write_parameter(a->handle, a->name, IN(0));
+}
+
+static void p_forward(arguments *a) {
+    tensor(a, "x", 0, 4, BATCH, 1, 28, 28);
+    tensor(a, "logits", 1, 2, BATCH, CLASSES, 0, 0);
+}
+static tb_status c_forward(arguments *a) {
+    return tb_network_forward(a->handle, IN(0), OUT(1));
+}
+
+static void p_batch(arguments *a) {
+    tensor(a, "x", 0, 4, BATCH, 1, 28, 28);
+}
+static tb_status c_loss_and_gradients(arguments *a) {
+    return tb_network_loss_and_gradients(a->handle, IN(0), a->labels, a->label_count, a->loss);
+}
+static tb_status c_evaluate(arguments *a) {
+    return tb_network_evaluate(a->handle, IN(0), a->labels, a->label_count, a->loss, a->size_out);
+}
+static tb_status c_train_step(arguments *a) {
+    return tb_optimizer_train_step(a->handle, IN(0), a->labels, a->label_count, a->loss);
+}
+
+static void p_compare(arguments *a) {
+    p_batch(a);
+    strcpy(layer_room, "features.2");
+    a->struct_size = properties.comparison.struct_size = sizeof properties.comparison;
+}
+static tb_status c_compare(arguments *a) {
+    return tb_network_compare(a->handle, IN(0), a->labels, a->label_count, a->layer, a->kink, a->properties);
+}
+
+/* Gradients and tie sets are there only after a run. */
+static void p_after_run(arguments *a) {
+    p_batch(a);
+    a->handle = network;
+    OK(c_loss_and_gradients(a));
+    a->handle = NULL;
+    a->slot_count = 0;
+}
+static tb_status c_backward(arguments *a) {
+    return tb_network_backward(a->handle);
+}
+static void p_ties(arguments *a) {
+    p_after_run(a);
+    strcpy(layer_room, "features.6");
+    a->bytes_size = BATCH * 16 * 4 * 4;
+}
+static tb_status c_ties(arguments *a) {
+    return tb_network_ties(a->handle, a->layer, a->bytes, a->bytes_size);
+}
+
+static void p_sgd_step(arguments *a) {
+    tensor(a, "grad", 0, 3, 2, 3, 4, 0);
+    tensor(a, "param", 1, 3, 2, 3, 4, 0);
+    tensor(a, "momentum_buffer", 1, 3, 2, 3, 4, 0);
+    sgd_options();
+}
+static tb_status c_sgd_step(arguments *a) {
+    return tb_sgd_step(a->handle, a->options, IN(0), OUT(1), OUT(2), 1);
+}
+
+static void p_create_sgd(arguments *a) {
+    (void)a;
+    sgd_options();
+}
+static tb_status c_create_sgd(arguments *a) {
+    tb_status status = tb_optimizer_create_sgd(a->handle, a->options, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_optimizer_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+static void p_nothing(arguments *a) {
+    (void)a;
+}
+static tb_status c_set_learning_rate(arguments *a) {
+    return tb_optimizer_set_learning_rate(a->handle, a->learning_rate);
+}
+static tb_status c_step(arguments *a) {
+    return tb_optimizer_step(a->handle);
+}
+
+static const function functions[] = {
+    {"tb_engine_create", c_engine_create, p_engine_create, NONE, ENGINE_OPTIONS, 0},
+    {"tb_engine_info", c_engine_info, p_engine_info, ENGINE, NO_OPTIONS, 0},
+    {"tb_conv2d_forward", c_conv_forward, p_conv_forward, ENGINE, CONV, 0},
+    {"tb_conv2d_backward_input", c_conv_backward_input, p_conv_backward_input, ENGINE, CONV, 0},
+    {"tb_conv2d_backward_weight", c_conv_backward_weight, p_conv_backward_weight, ENGINE, CONV, 0},
+    {"tb_maxpool2d_output_shape", c_output_shape, p_output_shape, NONE, POOL, 0},
+    {"tb_maxpool2d_forward", c_pool_forward, p_pool_forward, ENGINE, POOL, 1},
+    {"tb_maxpool2d_backward", c_pool_backward, p_pool_backward, ENGINE, POOL, 1},
+    {"tb_relu_forward", c_relu_forward, p_relu_forward, ENGINE, NO_OPTIONS, 0},
+    {"tb_relu_backward", c_relu_backward, p_relu_backward, ENGINE, NO_OPTIONS, 2},
+    {"tb_linear_forward", c_linear_forward, p_linear_forward, ENGINE, NO_OPTIONS, 0},
+    {"tb_linear_backward_input", c_linear_backward_input, p_linear_backward_input, ENGINE, NO_OPTIONS, 0},
+    {"tb_linear_backward_weight", c_linear_backward_weight, p_linear_backward_weight, ENGINE, NO_OPTIONS, 0},
+    {"tb_cross_entropy", c_cross_entropy, p_cross_entropy, ENGINE, NO_OPTIONS, 0},
+    {"tb_network_create", c_network_create, p_network_create, ENGINE, NETWORK_OPTIONS, 0},
+    {"tb_network_info", c_network_info, p_network_info, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_parameter_info", c_parameter_info, p_tensor_info, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_layer_info", c_layer_info, p_tensor_info, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_set_kink", c_set_kink, p_set_kink, NETWORK, NO_OPTIONS, 3},
+    {"tb_network_read_parameter", c_read_parameter, p_parameter_out, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_write_parameter", c_write_parameter, p_parameter_in, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_read_gradient", c_read_gradient, p_parameter_out, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_forward", c_forward, p_forward, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_loss_and_gradients", c_loss_and_gradients, p_batch, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_backward", c_backward, p_after_run, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_evaluate", c_evaluate, p_batch, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_compare", c_compare, p_compare, NETWORK, NO_OPTIONS, 3},
+    {"tb_network_ties", c_ties, p_ties, NETWORK, NO_OPTIONS, 0},
+    {"tb_sgd_step", c_sgd_step, p_sgd_step, ENGINE, SGD, 0},
+    {"tb_optimizer_create_sgd", c_create_sgd, p_create_sgd, NETWORK, SGD, 0},
+    {"tb_optimizer_set_learning_rate", c_set_learning_rate, p_nothing, OPTIMIZER, NO_OPTIONS, 0},
+    {"tb_optimizer_step", c_step, p_nothing, OPTIMIZER, NO_OPTIONS, 0},
+    {"tb_optimizer_train_step", c_train_step, p_batch, OPTIMIZER, NO_OPTIONS, 0},
+};
+enum { FUNCTIONS = sizeof functions / sizeof *functions };
+
+/* ---- One wrong call ------------------------------------------------------------------------------------------- */
+
+static void *handle_of(handle_kind kind) {
+    switch (kind) {
+    case ENGINE: return engine;
+    case NETWORK: return network;
+    case OPTIMIZER: return optimizer;
+    default: return NULL;
+    }
+}
+
+static void right(const function *f, arguments *a) {
+    set(a);
+    f->prepare(a);
+    a->handle = handle_of(f->handle);
+}
+
+/* Calls with the spoilt arguments, then with right ones. `expected` is a status, or the sum of two as two decimal
+ * digits where either is right: what is wrong depends on the side from which one looks. */
+static void wrong(const function *f, arguments *a, int expected, const char *text, const char *what) {
+    const tb_status status = f->call(a);
+    const char *message = tb_last_error_message();
+    const size_t length = strlen(f->name);
+    char where[1200];
+    int as_expected = status == expected || (expected > 9 && (status == expected / 10 || status == expected % 10));
+    snprintf(where, sizeof where, "%s, %s: %s: %s", f->name, what, tb_status_name(status), message);
+    check_at(status != TB_STATUS_OK && as_expected, "the status", where, __LINE__);
+    if (status != TB_STATUS_OK) {
+        check_at(strncmp(message, f->name, length) == 0 && strncmp(message + length, ": ", 2) == 0,
+                 "the message starts with the function", where, __LINE__);
+        check_at(strstr(message, text) != NULL, "the message names the argument", where, __LINE__);
+    }
+    right(f, a);
+    snprintf(where, sizeof where, "%s after %s", f->name, what);
+    check_at(f->call(a) == TB_STATUS_OK, "the right call works", where, __LINE__);
+    right(f, a);
+}
+
+/* An engine that no test needs a GPU for. */
+static tb_engine *new_engine(uint32_t threads) {
+    tb_engine_options o;
+    tb_engine *e = NULL;
+    OK(tb_engine_options_init(&o, sizeof o));
+    o.device = TB_DEVICE_CPU;
+    o.threads = threads;
+    OK(tb_engine_create(&o, &e));
+    return e;
+}
+
+static void handles(const function *f, arguments *a) {
+    void *own = handle_of(f->handle);
+    tb_engine *stale;
+    int here, i;
+    if (f->handle == NONE) return;
+    stale = new_engine(1);
+    OK(tb_engine_free(stale));
+    a->handle = NULL;
+    wrong(f, a, TB_STATUS_NULL_POINTER, "argument `", "a NULL handle");
+    a->handle = stale;
+    wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a stale handle");
+    for (i = ENGINE; i <= OPTIMIZER; i++) {
+        if (i == (int)f->handle) continue;
+        a->handle = handle_of((handle_kind)i);
+        wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a handle of another type");
+    }
+    a->handle = &here;
+    wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a pointer to the stack");
+    a->handle = (void *)UINTPTR_MAX;
+    wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "all ones");
+    for (i = 1; i < 40; i++) {
+        a->handle = (void *)(uintptr_t)i;
+        wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a small number");
+    }
+    for (i = 0; i < 64; i++) {
+        a->handle = (void *)((uintptr_t)own ^ (uintptr_t)1 << i);
+        if (a->handle == NULL || a->handle == engine || a->handle == network || a->handle == optimizer) continue;
+        wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a handle with a bit flipped");
+    }
+}
+
+static void tensors(const function *f, arguments *a) {
+    static const tb_dtype no_dtypes[] = {0, 4, -1, INT32_MAX, INT32_MIN};
+    static const int32_t no_ranks[] = {-1, 9, INT32_MAX, INT32_MIN};
+    const int count = a->slot_count;
+    char what[80], text[40];
+    int i, j;
+    size_t k;
+    for (i = 0; i < count; i++) {
+        slot *s = &a->slots[i];
+        const int rank = s->in.rank;
+        snprintf(text, sizeof text, "`%s", s->name);
+#define WRONG(expected, of, problem)                                       \
+    do {                                                                   \
+        snprintf(what, sizeof what, "%s: %s", a->slots[i].name, problem);  \
+        wrong(f, a, expected, of, what);                                   \
+    } while (0)
+        if (!s->optional) {
+            s->absent = 1;
+            /* The momentum buffer is missed for the momentum's sake. */
+            if (strcmp(s->name, "momentum_buffer") == 0) WRONG(TB_STATUS_INVALID_ARGUMENT, text, "NULL");
+            else WRONG(TB_STATUS_NULL_POINTER, text, "NULL");
+        }
+        s->in.data = s->out.data = NULL;
+        WRONG(TB_STATUS_NULL_POINTER, text, "data NULL");
+        s->in.shape = s->out.shape = NULL;
+        WRONG(TB_STATUS_NULL_POINTER, text, "shape NULL");
+        s->in.data = (const char *)memory[i] + 1;
+        s->out.data = (char *)memory[i] + 1;
+        WRONG(TB_STATUS_INVALID_ARGUMENT, text, "misaligned data");
+        s->in.shape = s->out.shape = (const int64_t *)((const char *)s->shape + 4);
+        WRONG(TB_STATUS_INVALID_ARGUMENT, text, "misaligned shape");
+        for (k = 0; k < sizeof no_dtypes / sizeof *no_dtypes; k++) {
+            s->in.dtype = s->out.dtype = no_dtypes[k];
+            WRONG(TB_STATUS_INVALID_ARGUMENT, text, "no dtype");
+        }
+        /* Another dtype or shape than the rest: which tensor is the wrong one is a matter of view, but what a network
+         * writes is named. */
+        s->in.dtype = s->out.dtype = TB_DTYPE_F64;
+        WRONG(TB_STATUS_DTYPE_MISMATCH, f->handle == NETWORK && s->output ? text : "dtype of `", "f64 among f32");
+        s->in.dtype = s->out.dtype = TB_DTYPE_F16;
+        WRONG(TB_STATUS_DTYPE_MISMATCH, f->handle == NETWORK && s->output ? text : "dtype of `", "f16 among f32");
+        for (k = 0; k < sizeof no_ranks / sizeof *no_ranks; k++) {
+            s->in.rank = s->out.rank = no_ranks[k];
+            WRONG(TB_STATUS_INVALID_ARGUMENT, text, "no rank");
+        }
+        s->in.rank = s->out.rank = 0;
+        WRONG(TB_STATUS_SHAPE_MISMATCH, "shape of `", "rank 0");
+        s->in.rank = s->out.rank = rank - 1;
+        WRONG(TB_STATUS_SHAPE_MISMATCH, "shape of `", "rank too small");
+        s->in.rank = s->out.rank = rank + 1;
+        WRONG(TB_STATUS_SHAPE_MISMATCH, "shape of `", "rank too large");
+        for (j = 0; j < rank; j++) {
+            const int64_t d = s->shape[j];
+            s->shape[j] = -1;
+            WRONG(TB_STATUS_INVALID_ARGUMENT, text, "a dimension of -1");
+            s->shape[j] = INT64_MIN;
+            WRONG(TB_STATUS_INVALID_ARGUMENT, text, "a dimension of INT64_MIN");
+            s->shape[j] = d + 1;
+            WRONG(TB_STATUS_SHAPE_MISMATCH, "`", "a dimension one too large");
+            s->shape[j] = 0;
+            /* What is wrong about it depends on the operator: the shape, or a value that must be above 0. */
+            WRONG(10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`", "a dimension of 0");
+            s->shape[j] = INT64_MAX;
+            WRONG(TB_STATUS_SHAPE_MISMATCH, text, "a dimension of INT64_MAX");
+        }
+        if (rank > 1) {
+            for (j = 0; j < rank; j++) s->shape[j] = INT64_C(1) << 32; /* a product that would wrap to 0 */
+            WRONG(TB_STATUS_SHAPE_MISMATCH, text, "a shape that overflows");
+        }
+        /* Outputs overlap nothing, whole or in part; the later argument is named. */
+        for (j = 0; j < count; j++) {
+            if (j == i || !(s->output || a->slots[j].output)) continue;
+            s->in.data = s->out.data = memory[j];
+            WRONG(TB_STATUS_INVALID_ARGUMENT, "overlap", "another tensor's memory");
+            s->in.data = s->out.data = (float *)memory[j] + 1;
+            WRONG(TB_STATUS_INVALID_ARGUMENT, "overlap", "a part of another tensor's memory");
+        }
+    }
+#undef WRONG
+}
+
+static void option_structs(const function *f, arguments *a) {
+    static const size_t no_sizes[] = {0, 1, 8, SIZE_MAX, (size_t)1 << 20};
+    size_t size, k;
+    if (f->options == NO_OPTIONS) return;
+    memcpy(&size, &options, sizeof size);
+    for (k = 0; k < sizeof no_sizes / sizeof *no_sizes; k++) {
+        memcpy(&options, &no_sizes[k], sizeof size);
+        wrong(f, a, TB_STATUS_INVALID_ARGUMENT, "struct_size`", "options of no size");
+    }
+    size -= 8;
+    memcpy(&options, &size, sizeof size);
+    wrong(f, a, TB_STATUS_INVALID_ARGUMENT, "struct_size`", "options that end early");
+    size += 16;
+    memcpy(&options, &size, sizeof size);
+    options.room[size - 1] = 1;
+    wrong(f, a, TB_STATUS_INVALID_ARGUMENT, "newer version", "options with an unknown field");
+
+#define SPOIL(assignment, expected, text)             \
+    do {                                              \
+        assignment;                                   \
+        wrong(f, a, expected, text, #assignment);     \
+    } while (0)
+#define INVALID(assignment, text) SPOIL(assignment, TB_STATUS_INVALID_ARGUMENT, text)
+    if (f->options == ENGINE_OPTIONS) {
+        INVALID(options.engine.device = 3, "`options.device`");
+        INVALID(options.engine.device = -1, "`options.device`");
+        INVALID(options.engine.threads = UINT32_MAX, "`threads`");
+        INVALID(options.engine.adapter = "\xff\xfe", "`options.adapter`");
+    }
+    if (f->options == CONV) {
+        INVALID(options.conv.stride[0] = 0, "`stride`");
+        INVALID(options.conv.stride[1] = -1, "`options.stride`");
+        INVALID(options.conv.stride[1] = INT64_MAX, "`stride`");
+        INVALID(options.conv.padding[0] = -1, "`options.padding`");
+        INVALID(options.conv.padding[1] = INT64_MAX, "`padding`");
+        SPOIL(options.conv.stride[0] = 2, TB_STATUS_SHAPE_MISMATCH, "`");
+        SPOIL(options.conv.padding[0] = 1, TB_STATUS_SHAPE_MISMATCH, "`");
+    }
+    if (f->options == POOL) {
+        INVALID(options.pool.kernel[0] = 0, "`kernel`");
+        INVALID(options.pool.kernel[0] = -2, "`options.kernel`");
+        INVALID(options.pool.kernel[1] = INT64_MAX, "`kernel`");
+        INVALID(options.pool.kernel[0] = 7, "`kernel`");
+        INVALID(options.pool.stride[0] = -1, "`options.stride`");
+        INVALID(options.pool.stride[1] = INT64_MAX, "`stride`");
+        INVALID(options.pool.padding[0] = -1, "`options.padding`");
+        INVALID(options.pool.padding[1] = 2, "`padding`");
+    }
+    if (f->options == POOL && a->slot_count) {
+        SPOIL(options.pool.stride[0] = 1, TB_STATUS_SHAPE_MISMATCH, "`");
+        SPOIL(options.pool.padding[0] = 1, TB_STATUS_SHAPE_MISMATCH, "`");
+        SPOIL((options.pool.kernel[0] = 4, options.pool.stride[0] = 2, options.pool.padding[0] = 1),
+              TB_STATUS_SHAPE_MISMATCH, "ties");
+    }
+    if (f->options == NETWORK_OPTIONS) {
+        INVALID(options.network.dtype = 0, "`options.dtype`");
+        INVALID(options.network.dtype = 4, "`options.dtype`");
+        SPOIL(options.network.classes = 0, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
+    }
+    if (f->options == SGD) {
+        INVALID(options.sgd.learning_rate = -1, "`learning_rate`");
+        INVALID(options.sgd.learning_rate = NAN, "`learning_rate`");
+        INVALID(options.sgd.momentum = -0.1, "`momentum`");
+        INVALID(options.sgd.momentum = INFINITY, "`momentum`");
+        INVALID(options.sgd.weight_decay = -1, "`weight_decay`");
+        INVALID(options.sgd.weight_decay = -INFINITY, "`weight_decay`");
+        INVALID((options.sgd.nesterov = 1, options.sgd.momentum = 0), "`nesterov`");
+    }
+}
+
+static void kinks(const function *f, arguments *a) {
+    if (!f->kink) return;
+    INVALID(kink.kink.struct_size = 0, "struct_size`");
+    INVALID(kink.kink.struct_size = 47, "struct_size`");
+    INVALID((kink.kink.struct_size = 64, kink.room[63] = 1), "newer version");
+    INVALID(kink.kink.kind = 2, "`kink.kind`");
+    INVALID(kink.kink.kind = -1, "`kink.kind`");
+    if (f->kink != 3) INVALID(kink.kink.kind = !kink.kink.kind, "`kink.kind`");
+    if (f->kink != 1) {
+        INVALID((kink.kink.kind = TB_KINK_RELU, kink.kink.alpha = NAN), "`alpha`");
+        INVALID((kink.kink.kind = TB_KINK_RELU, kink.kink.alpha = INFINITY), "`alpha`");
+    }
+    if (f->kink != 2) {
+        INVALID(kink.kink.jacobian = 5, "`kink.jacobian`");
+        INVALID(kink.kink.jacobian = -1, "`kink.jacobian`");
+        INVALID(kink.kink.composition = 3, "`kink.composition`");
+        INVALID((kink.kink.jacobian = TB_JACOBIAN_BETA, kink.kink.beta = NAN), "`beta`");
+        INVALID((kink.kink.jacobian = TB_JACOBIAN_BETA, kink.kink.beta = -INFINITY), "`beta`");
+    }
+    if (f->kink == 3) {
+        SPOIL(a->kink = NULL, TB_STATUS_NULL_POINTER, "`kink`");
+        SPOIL(a->layer[0] = 'F', TB_STATUS_NOT_FOUND, "Features.2");
+        INVALID(strcpy(a->layer, "features.0"), "`layer`");
+        INVALID(strcpy(a->layer, "\xc3"), "`layer`");
+    }
+}
+
+static int takes(const function *f, const char *list) {
+    const char *at = strstr(list, f->name);
+    return at != NULL && at[strlen(f->name)] == ' ';
+}
+
+static void others(const function *f, arguments *a) {
+    if (takes(f, "tb_cross_entropy tb_network_loss_and_gradients tb_network_evaluate tb_network_compare "
+                 "tb_optimizer_train_step ")) {
+        SPOIL(a->labels = NULL, TB_STATUS_NULL_POINTER, "`labels");
+        INVALID(a->labels = (int64_t *)((char *)labels + 4), "`labels");
+        INVALID(labels[1] = -1, "`labels[1]`");
+        INVALID(labels[0] = CLASSES, "`labels[0]`");
+        INVALID(labels[1] = INT64_MIN, "`labels[1]`");
+        INVALID(labels[1] = INT64_C(1) << 32, "`labels[1]`");
+        SPOIL(a->label_count = BATCH + 1, TB_STATUS_SHAPE_MISMATCH, "`labels`");
+        SPOIL(a->label_count = BATCH - 1, TB_STATUS_SHAPE_MISMATCH, "`labels`");
+        SPOIL(a->label_count = 0, TB_STATUS_SHAPE_MISMATCH, "`labels`");
+        INVALID(a->label_count = SIZE_MAX, "`labels`");
+        INVALID(a->label_count = SIZE_MAX / 8 + 2, "`labels`"); /* 8 bytes, if it wrapped */
+    }
+    if (takes(f, "tb_cross_entropy tb_network_loss_and_gradients tb_network_evaluate ")) {
+        SPOIL(a->loss = NULL, TB_STATUS_NULL_POINTER, "`loss`");
+    }
+    if (takes(f, "tb_network_evaluate ")) SPOIL(a->size_out = NULL, TB_STATUS_NULL_POINTER, "`correct`");
+    if (takes(f, "tb_maxpool2d_output_shape ")) {
+        SPOIL(a->x_shape = NULL, TB_STATUS_NULL_POINTER, "`x_shape");
+        SPOIL(a->y_shape = NULL, TB_STATUS_NULL_POINTER, "`y_shape`");
+        SPOIL(a->size_out = NULL, TB_STATUS_NULL_POINTER, "`ties_size`");
+        INVALID(x_shape[0] = -1, "`x_shape`");
+        INVALID(x_shape[2] = 0, "`x`");
+        SPOIL(x_shape[1] = INT64_MAX, TB_STATUS_SHAPE_MISMATCH, "`x`");
+    }
+    if (takes(f, "tb_maxpool2d_forward tb_maxpool2d_backward ")) {
+        SPOIL(a->bytes = NULL, TB_STATUS_NULL_POINTER, "`ties");
+        SPOIL(a->bytes_size--, TB_STATUS_SHAPE_MISMATCH, "`ties`");
+        SPOIL(a->bytes_size++, TB_STATUS_SHAPE_MISMATCH, "`ties`");
+        SPOIL(a->bytes_size = 0, TB_STATUS_SHAPE_MISMATCH, "`ties`");
+        INVALID(a->bytes_size = SIZE_MAX, "`ties`");
+        INVALID(a->bytes = (uint8_t *)memory[1] + 5, "overlap");
+    }
+    if (takes(f, "tb_engine_create tb_network_create tb_optimizer_create_sgd ")) {
+        SPOIL(a->handle_out = NULL, TB_STATUS_NULL_POINTER, "argument `");
+    }
+    if (takes(f, "tb_network_create tb_network_read_parameter tb_network_write_parameter tb_network_read_gradient ")) {
+        SPOIL(a->name = NULL, TB_STATUS_NULL_POINTER, "`name`");
+        SPOIL(strcpy(a->name, "no such thing"), TB_STATUS_NOT_FOUND, "no such thing");
+        SPOIL(a->name[0] = '\0', TB_STATUS_NOT_FOUND, "``");
+        INVALID(strcpy(a->name, "\xff"), "`name`");
+    }
+    if (takes(f, "tb_engine_info tb_network_info tb_network_parameter_info tb_network_layer_info "
+                 "tb_network_compare ")) {
+        const int comparison = takes(f, "tb_network_compare ");
+        SPOIL(a->properties = NULL, TB_STATUS_NULL_POINTER, comparison ? "`comparison`" : "`properties`");
+        INVALID(properties.engine.struct_size = 0, "struct_size`");
+        INVALID(properties.engine.struct_size -= 1, "struct_size`");
+        INVALID(properties.engine.struct_size = SIZE_MAX, "struct_size`");
+    }
+    if (takes(f, "tb_network_parameter_info tb_network_layer_info ")) {
+        INVALID(a->index = 13, "`index`");
+        INVALID(a->index = SIZE_MAX, "`index`");
+    }
+    if (takes(f, "tb_network_ties ")) {
+        SPOIL(a->layer = NULL, TB_STATUS_NULL_POINTER, "`layer`");
+        SPOIL(strcpy(a->layer, "pool"), TB_STATUS_NOT_FOUND, "pool");
+        INVALID(strcpy(a->layer, "features.0"), "`layer`");
+        INVALID(strcpy(a->layer, "\xff"), "`layer`");
+        SPOIL(a->bytes = NULL, TB_STATUS_NULL_POINTER, "`counts");
+        INVALID(a->bytes_size--, "`counts_size`");
+        INVALID(a->bytes_size = 0, "`counts_size`");
+        INVALID(a->bytes_size = SIZE_MAX, "`counts");
+    }
+    if (takes(f, "tb_optimizer_set_learning_rate ")) {
+        INVALID(a->learning_rate = -1, "`learning_rate`");
+        INVALID(a->learning_rate = NAN, "`learning_rate`");
+    }
+}
+
+/* The init functions take a struct and its size, nothing else. */
+static void inits(void) {
+    union {
+        tb_kink kink;
+        tb_engine_options engine;
+        tb_conv2d_options conv;
+        tb_maxpool2d_options pool;
+        tb_network_options network;
+        tb_sgd_options sgd;
+        unsigned char room[4096];
+    } u;
+#define INIT(init, member, name)                                                                  \
+    FAILS(init(NULL, sizeof u.member), TB_STATUS_NULL_POINTER, name, "NULL");                     \
+    FAILS(init(&u.member, 0), TB_STATUS_INVALID_ARGUMENT, name, "struct_size");                   \
+    FAILS(init(&u.member, sizeof u.member - 1), TB_STATUS_INVALID_ARGUMENT, name, "struct_size"); \
+    FAILS(init(&u.member, SIZE_MAX), TB_STATUS_INVALID_ARGUMENT, name, "struct_size");            \
+    OK(init(&u.member, sizeof u.room));                                                           \
+    OK(init(&u.member, sizeof u.member))
+    INIT(tb_kink_init, kink, "tb_kink_init");
+    INIT(tb_engine_options_init, engine, "tb_engine_options_init");
+    INIT(tb_conv2d_options_init, conv, "tb_conv2d_options_init");
+    INIT(tb_maxpool2d_options_init, pool, "tb_maxpool2d_options_init");
+    INIT(tb_network_options_init, network, "tb_network_options_init");
+    INIT(tb_sgd_options_init, sgd, "tb_sgd_options_init");
+}
+
+/* NULL is nothing to free; everything else that is no handle of the type is refused, and nothing is freed by it. */
+static void frees(void) {
+    int here, i;
+    tb_engine *e = new_engine(1);
+    tb_network *n = NULL;
+    tb_optimizer *o = NULL;
+    tb_network_properties info;
+    OK(tb_network_create(e, "lenet5", NULL, &n));
+    OK(tb_optimizer_create_sgd(n, NULL, &o));
+    OK(tb_engine_free(NULL));
+    OK(tb_network_free(NULL));
+    OK(tb_optimizer_free(NULL));
+    FAILS(tb_engine_free((tb_engine *)n), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
+    FAILS(tb_engine_free((tb_engine *)o), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
+    FAILS(tb_network_free((tb_network *)e), TB_STATUS_INVALID_HANDLE, "tb_network_free", "`network`");
+    FAILS(tb_network_free((tb_network *)o), TB_STATUS_INVALID_HANDLE, "tb_network_free", "`network`");
+    FAILS(tb_optimizer_free((tb_optimizer *)e), TB_STATUS_INVALID_HANDLE, "tb_optimizer_free", "`optimizer`");
+    FAILS(tb_optimizer_free((tb_optimizer *)n), TB_STATUS_INVALID_HANDLE, "tb_optimizer_free", "`optimizer`");
+    FAILS(tb_engine_free((tb_engine *)&here), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
+    for (i = 1; i < 40; i++) {
+        void *forged = (void *)(uintptr_t)i;
+        FAILS(tb_engine_free(forged), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
+        FAILS(tb_network_free(forged), TB_STATUS_INVALID_HANDLE, "tb_network_free", "`network`");
+        FAILS(tb_optimizer_free(forged), TB_STATUS_INVALID_HANDLE, "tb_optimizer_free", "`optimizer`");
+    }
+    info.struct_size = sizeof info;
+    OK(tb_network_info(n, &info));
+    OK(tb_engine_free(e));
+    FAILS(tb_engine_free(e), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
+    OK(tb_network_info(n, &info));
+    OK(tb_network_free(n));
+    FAILS(tb_network_free(n), TB_STATUS_INVALID_HANDLE, "tb_network_free", "`network`");
+    OK(tb_optimizer_step(o));
+    OK(tb_optimizer_free(o));
+    FAILS(tb_optimizer_free(o), TB_STATUS_INVALID_HANDLE, "tb_optimizer_free", "`optimizer`");
+    /* A slot that is used again does not bring the old handle back. */
+    e = new_engine(1);
+    FAILS(tb_optimizer_step(o), TB_STATUS_INVALID_HANDLE, "tb_optimizer_step", "`optimizer`");
+    FAILS(tb_network_info(n, &info), TB_STATUS_INVALID_HANDLE, "tb_network_info", "`network`");
+    OK(tb_engine_free(e));
+}
+
+/* Tie sets that no forward pass has written: any answer but a crash or an internal error. */
+static void foreign_ties(void) {
+    static const int64_t x3[4] = {1, 1, 9, 9}, y3[4] = {1, 1, 3, 3};
+    static const unsigned char fills[] = {0x00, 0x7f, 0x80, 0xff, 0xa5};
+    static float gy[9], gx[81];
+    static unsigned char sets[9 * 8];
+    tb_view gy_view = {gy, y3, 4, TB_DTYPE_F32};
+    tb_view_mut gx_view = {gx, x3, 4, TB_DTYPE_F32};
+    tb_maxpool2d_options pool;
+    tb_kink choice;
+    size_t i, ties_size;
+    int64_t shape[4];
+    int jacobian, composition;
+    OK(tb_maxpool2d_options_init(&pool, sizeof pool));
+    OK(tb_kink_init(&choice, sizeof choice));
+    choice.beta = 10;
+    pool.kernel[0] = pool.kernel[1] = 3;
+    OK(tb_maxpool2d_output_shape(x3, &pool, shape, &ties_size));
+    for (i = 0; i < sizeof fills; i++) {
+        memset(sets, fills[i], sizeof sets);
+        for (jacobian = 0; jacobian <= TB_JACOBIAN_RANDOM; jacobian++) {
+            for (composition = 0; composition <= TB_COMPOSITION_COUPLED; composition++) {
+                tb_status status;
+                choice.jacobian = jacobian;
+                choice.composition = composition;
+                status = tb_maxpool2d_backward(engine, &gy_view, sets, ties_size, &pool, &choice, &gx_view);
+                check_at(status == TB_STATUS_OK || status == TB_STATUS_INVALID_ARGUMENT, "foreign tie sets",
+                         status ? tb_last_error_message() : "", __LINE__);
+            }
+        }
+    }
+}
+
+/* ---- Threads --------------------------------------------------------------------------------------------------- */
+
+enum { THREADS = 6, ROUNDS = 200 };
+
+typedef struct worker {
+    pthread_t thread;
+    int number;
+    tb_engine *engine;
+    tb_network *network;
+    tb_optimizer *optimizer;
+    int calls, refused, unexpected;
+    char own_message[200], message[200];
+} worker;
+
+static void tally(worker *w, tb_status status) {
+    w->calls++;
+    if (status == TB_STATUS_INVALID_HANDLE) w->refused++;
+    else if (status != TB_STATUS_OK) w->unexpected++;
+}
+
+/* Uses everything at once until it is all gone. */
+static void *use(void *argument) {
+    static const int64_t shape[1] = {1000}, image[4] = {1, 1, 28, 28}, row[2] = {1, 10};
+    static const float pixels[PIXELS];
+    worker *w = argument;
+    float x[1000], y[1000], logits[10];
+    int64_t label = w->number % 10;
+    double loss;
+    tb_view x_view = {x, shape, 1, TB_DTYPE_F32}, image_view = {pixels, image, 4, TB_DTYPE_F32};
+    tb_view_mut y_view = {y, shape, 1, TB_DTYPE_F32}, logits_view = {logits, row, 2, TB_DTYPE_F32};
+    tb_tensor_properties info;
+    int i, k;
+    for (i = 0; i < 1000; i++) x[i] = (float)(i - 500 + w->number);
+    info.struct_size = sizeof info;
+    for (k = 0; k < 100000; k++) {
+        tb_status status = tb_relu_forward(w->engine, &x_view, &y_view);
+        tally(w, status);
+        for (i = 0; i < 1000 && status == TB_STATUS_OK; i++) w->unexpected += y[i] != (x[i] > 0 ? x[i] : 0);
+        tally(w, tb_network_forward(w->network, &image_view, &logits_view));
+        tally(w, tb_optimizer_train_step(w->optimizer, &image_view, &label, 1, &loss));
+        tally(w, tb_network_loss_and_gradients(w->network, &image_view, &label, 1, &loss));
+        tally(w, tb_optimizer_set_learning_rate(w->optimizer, 0.001));
+        if (status == TB_STATUS_INVALID_HANDLE && tb_network_info(w->network, NULL) == TB_STATUS_INVALID_HANDLE &&
+            tb_optimizer_step(w->optimizer) == TB_STATUS_INVALID_HANDLE) {
+            break;
+        }
+    }
+    /* Each thread reads its own last error, whatever the others do meanwhile. */
+    snprintf(w->own_message, sizeof w->own_message, "tb_maxpool2d_output_shape: argument `x_shape`: expected at least "
+             "0, got %d", -1 - w->number);
+    for (k = 0; k < ROUNDS; k++) {
+        int64_t bad[4] = {1, 1, 4, 4}, good[4];
+        size_t size;
+        bad[1] = -1 - w->number;
+        if (tb_maxpool2d_output_shape(bad, NULL, good, &size) != TB_STATUS_INVALID_ARGUMENT) w->unexpected++;
+        snprintf(w->message, sizeof w->message, "%s", tb_last_error_message());
+        if (strcmp(w->message, w->own_message) != 0) w->unexpected++;
+    }
+    return NULL;
+}
+
+static void wait_a_little(void) {
+    struct timespec pause = {0, 30000000};
+    nanosleep(&pause, NULL);
+}
+
+static void in_use(void) {
+    worker workers[THREADS];
+    int i;
+    memset(workers, 0, sizeof workers);
+    workers[0].engine = new_engine(2);
+    OK(tb_network_create(workers[0].engine, "lenet5", NULL, &workers[0].network));
+    OK(tb_optimizer_create_sgd(workers[0].network, NULL, &workers[0].optimizer));
+    for (i = 0; i < THREADS; i++) {
+        workers[i] = workers[0];
+        workers[i].number = i;
+    }
+    for (i = 0; i < THREADS; i++) CHECK(pthread_create(&workers[i].thread, NULL, use, &workers[i]) == 0);
+    wait_a_little();
+    OK(tb_engine_free(workers[0].engine));
+    wait_a_little();
+    OK(tb_network_free(workers[0].network));
+    wait_a_little();
+    OK(tb_optimizer_free(workers[0].optimizer));
+    for (i = 0; i < THREADS; i++) {
+        CHECK(pthread_join(workers[i].thread, NULL) == 0);
+        check_at(workers[i].unexpected == 0, "a thread saw only success and INVALID_HANDLE", workers[i].message,
+                 __LINE__);
+        CHECK(workers[i].calls > workers[i].refused && workers[i].refused > 0);
+    }
+}
+
+/* Many threads free one handle: one of them does. */
+static void *free_once(void *argument) {
+    worker *w = argument;
+    w->calls = tb_network_free(w->network) == TB_STATUS_OK;
+    return NULL;
+}
+
+static void freed_by_all(void) {
+    int round, i;
+    for (round = 0; round < 20; round++) {
+        worker workers[THREADS];
+        int freed = 0;
+        memset(workers, 0, sizeof workers);
+        OK(tb_network_create(engine, "lenet5", NULL, &workers[0].network));
+        for (i = 0; i < THREADS; i++) {
+            workers[i].network = workers[0].network;
+            CHECK(pthread_create(&workers[i].thread, NULL, free_once, &workers[i]) == 0);
+        }
+        for (i = 0; i < THREADS; i++) {
+            CHECK(pthread_join(workers[i].thread, NULL) == 0);
+            freed += workers[i].calls;
+        }
+        CHECK(freed == 1);
+    }
+}
+
+/* A call that fails while its thread ends, after the thread's own storage has gone. */
+static pthread_key_t late_key;
+static int late_calls;
+
+static void late(void *value) {
+    late_calls += tb_engine_free(value) == TB_STATUS_INVALID_HANDLE && tb_last_error_message() != NULL;
+}
+
+static void *end_late(void *argument) {
+    CHECK(tb_engine_free(argument) == TB_STATUS_INVALID_HANDLE); /* makes the storage */
+    pthread_setspecific(late_key, argument);
+    return NULL;
+}
+
+static void at_thread_end(void) {
+    pthread_t thread;
+    CHECK(pthread_key_create(&late_key, late) == 0);
+    CHECK(pthread_create(&thread, NULL, end_late, &late_calls) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(late_calls == 1);
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------------------------- */
+
+/* With little memory left a large network is refused, whichever of its allocations fails; a child process, so that
+ * the limit ends with it. */
+static void out_of_memory(void) {
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) /* which needs terabytes of addresses itself */
+    static const uint32_t classes[] = {300000, 600000, 900000, 1200000, 2000000, 100000000, UINT32_MAX};
+    size_t i;
+    for (i = 0; i < sizeof classes / sizeof *classes; i++) {
+        int status = 0;
+        pid_t child;
+        fflush(stdout);
+        child = fork();
+        if (child == 0) {
+            const struct rlimit limit = {(rlim_t)1 << 30, (rlim_t)1 << 30};
+            tb_network_options large;
+            tb_network *n = NULL;
+            tb_engine *e;
+            tb_status created;
+            if (setrlimit(RLIMIT_AS, &limit) || !(e = new_engine(1))) _exit(2);
+            tb_network_options_init(&large, sizeof large);
+            large.classes = classes[i];
+            created = tb_network_create(e, "lenet5", &large, &n);
+            _exit(created == TB_STATUS_OK || created == TB_STATUS_OUT_OF_MEMORY ||
+                          created == TB_STATUS_SHAPE_MISMATCH || created == TB_STATUS_INVALID_ARGUMENT
+                      ? 0
+                      : 3);
+        }
+        CHECK(child > 0 && waitpid(child, &status, 0) == child);
+        if (!CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0)) printf("  with %u classes\n", classes[i]);
+    }
+#endif
+}
+
+int main(void) {
+    arguments a;
+    size_t i;
+    out_of_memory(); /* first: a child of a process with threads may do very little */
+    engine = new_engine(0);
+    OK(tb_network_create(engine, "lenet5", NULL, &network));
+    OK(tb_optimizer_create_sgd(network, NULL, &optimizer));
+    right(&functions[0], &a);
+    for (i = 0; i < FUNCTIONS; i++) {
+        const function *f = &functions[i];
+        right(f, &a);
+        if (!check_at(f->call(&a) == TB_STATUS_OK, f->name, tb_last_error_message(), __LINE__)) continue;
+        right(f, &a);
+        handles(f, &a);
+        tensors(f, &a);
+        option_structs(f, &a);
+        kinks(f, &a);
+        others(f, &a);
+    }
+    inits();
+    frees();
+    foreign_ties();
+    in_use();
+    freed_by_all();
+    at_thread_end();
+    OK(tb_optimizer_free(optimizer));
+    OK(tb_network_free(network));
+    OK(tb_engine_free(engine));
+    return finish("misuse_test");
+}
