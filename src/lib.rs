@@ -31,3 +31,8 @@ pub use engine::{
 pub use error::{Error, Result, Status};
 pub use kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, ReluKink};
 pub use tensor::{Tensor, View, ViewMut};
+
+/// Compiles the README's Rust code.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
