@@ -92,3 +92,17 @@ fn f64_on_a_gpu_engine_runs_on_the_cpu_and_says_so() {
     let kink = KINKS[1];
     assert!(train(&gpu, DType::F64, kink) == train(&Engine::cpu(), DType::F64, kink));
 }
+
+/// Threads of a caller's own rayon pool that share one engine take turns and do not wait for each other forever.
+#[test]
+fn a_callers_own_pool_does_not_deadlock() {
+    use rayon::prelude::*;
+    let engine = Engine::cpu();
+    let x = Tensor::from_f64(DType::F32, &[40_000], &vec![-1.0; 40_000]).unwrap();
+    let zeros = (0..400usize).into_par_iter().map(|_| {
+        let mut y = Tensor::zeros(DType::F32, &[40_000]).unwrap();
+        engine.relu_forward(x.view(), y.view_mut()).unwrap();
+        y.to_f64().iter().all(|&v| v == 0.0)
+    });
+    assert!(zeros.all(|zero| zero));
+}

@@ -5,6 +5,7 @@
 
 mod add;
 mod conv2d;
+mod float_environment;
 mod gemm;
 mod linear;
 mod loss;
@@ -42,6 +43,7 @@ impl CpuEngine {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("tiebreak-{i}"))
+            .start_handler(|_| float_environment::reset())
             .build()
             .map_err(|e| Error::Unsupported(format!("cannot start {threads} threads: {e}")))?;
         Ok(CpuEngine { pool: Arc::new(pool) })
@@ -64,9 +66,19 @@ impl CpuEngine {
         site: usize,
         settings: &Settings,
     ) -> Result<()> {
-        self.pool.install(|| execute(op, dtype, reads, writes, site, settings));
+        install(&self.pool, || execute(op, dtype, reads, writes, site, settings));
         Ok(())
     }
+}
+
+/// Runs `work` in the pool. A worker of the caller's own rayon pool would take up other jobs of that pool while it
+/// waits here, and one of those may want the engine's lock that this call holds; a plain thread just waits.
+fn install<R: Send>(pool: &rayon::ThreadPool, work: impl FnOnce() -> R + Send) -> R {
+    if rayon::current_thread_index().is_none() {
+        return pool.install(work);
+    }
+    let result = std::thread::scope(|scope| scope.spawn(|| pool.install(work)).join());
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Runs one operator on slices that hold exactly its tensors, or start with them.

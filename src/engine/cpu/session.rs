@@ -35,7 +35,7 @@ impl CpuSession {
         mut around: impl FnMut(&'static str, &mut dyn FnMut()) + Send,
     ) {
         let CpuSession { pool, buffers, programs: all } = self;
-        pool.install(|| {
+        super::install(pool, || {
             for call in programs.iter().flat_map(|p| &all[p.0 as usize]) {
                 // The written buffers leave the table while the others are borrowed.
                 let mut taken: Vec<Vec<Line>> =
