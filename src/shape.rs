@@ -75,6 +75,9 @@ const MAX_EXTENT: usize = 1 << 24;
 /// Largest number of elements of one tensor: GPU kernels index with 32 bits.
 const MAX_ELEMENTS: usize = i32::MAX as usize;
 
+/// Largest number of elements of one output row of a convolution, unfolded.
+const MAX_UNFOLDED: usize = 1 << 28;
+
 fn bounded(what: &str, shape: &[usize]) -> Result<()> {
     match element_count(shape) {
         Ok(n) if n <= MAX_ELEMENTS => Ok(()),
@@ -115,7 +118,16 @@ impl Conv2dGeometry {
         bounded("x", &g.x_shape())?;
         bounded("y", &g.y_shape())?;
         bounded("weight", &g.weight_shape())?;
-        Ok(g)
+        // The least that a kernel unfolds at a time is one row of the output.
+        let row = [in_channels, window.kernel[0], window.kernel[1], output[1]];
+        match element_count(&row) {
+            Ok(n) if n <= MAX_UNFOLDED => Ok(g),
+            _ => Err(Error::invalid(
+                "kernel",
+                format!("C * KH * KW * OW up to {MAX_UNFOLDED}"),
+                format!("{row:?}"),
+            )),
+        }
     }
 
     /// `[N, C, H, W]`
@@ -207,11 +219,6 @@ impl Pool2dGeometry {
         self.batch * self.channels * self.input[0] * self.input[1]
     }
 
-    /// True where no input element belongs to two windows.
-    pub fn is_disjoint(&self) -> bool {
-        (0..2).all(|i| self.window.stride[i] >= self.window.kernel[i])
-    }
-
     /// Rows and columns `(rows, columns)` of the input that window `[oh, ow]` covers, padding cut off.
     pub(crate) fn window_range(
         &self,
@@ -255,7 +262,6 @@ mod tests {
     fn outputs_follow_the_floor_formula() {
         let g = Pool2dGeometry::new([1, 1, 7, 9], Window2d::new(3, 2, 1)).unwrap();
         assert_eq!(g.output, [4, 5]);
-        assert!(!g.is_disjoint());
         let g = Conv2dGeometry::new([2, 3, 28, 28], 6, Window2d::new(5, 1, 0)).unwrap();
         assert_eq!(g.y_shape(), [2, 6, 24, 24]);
     }
@@ -267,6 +273,7 @@ mod tests {
         assert!(Pool2dGeometry::new([1, 1, 4, 4], Window2d::new(2, 1, 2)).is_err());
         assert!(Pool2dGeometry::new([usize::MAX, 2, 4, 4], Window2d::new(2, 2, 0)).is_err());
         assert!(Conv2dGeometry::new([1, 0, 4, 4], 1, Window2d::new(1, 1, 0)).is_err());
+        assert!(Conv2dGeometry::new([1, 1, 4096, 4096], 1, Window2d::new(1024, 1, 512)).is_err());
     }
 
     #[test]

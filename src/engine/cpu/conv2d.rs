@@ -4,6 +4,10 @@
 //!   forward          y_n  `[O, P]` = weight `[O, K]` col + bias
 //!   backward input   gcol `[K, P]` = weightᵀ gy_n, folded back onto the image (col2im)
 //!   backward weight  gweight `[O, K]` = sum over n of gy_n colᵀ,  gbias `[O]` = sum over n and P of gy_n
+//!
+//! Large images are unfolded a band of output rows at a time, so that a band's `col` stays in the cache.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -27,15 +31,18 @@ pub(super) fn forward<T: Element<Acc: Pooled>>(
     let bias = bias.map(|b| T::promote(b, &mut bias_scratch));
     let (x_len, y_len) = (g.in_channels * g.input[0] * g.input[1], g.out_channels * p);
     y.par_chunks_mut(y_len).zip(x.par_chunks(x_len)).for_each(|(y, x)| {
-        let mut x_scratch = Scratch::take();
-        let mut col = Scratch::with_len(k * p);
-        im2col(g, T::promote(x, &mut x_scratch), &mut col);
+        let (mut x_scratch, mut col) = (Scratch::take(), Scratch::take());
+        let x = T::promote(x, &mut x_scratch);
         T::demote_into(y, &mut Scratch::take(), |y| {
             if let Some(bias) = bias {
                 y.chunks_mut(p).zip(bias).for_each(|(row, &b)| row.fill(b));
             }
-            let sizes = [g.out_channels, p, k];
-            gemm(sizes, y, bias.is_some(), Matrix::rows(weight, k), Matrix::rows(&col, p));
+            for band in bands(g) {
+                let (first, q) = (band.start * g.output[1], band.len() * g.output[1]);
+                im2col(g, band, x, &mut col);
+                let (sizes, y) = ([g.out_channels, q, k], &mut y[first..]);
+                gemm(sizes, y, p, bias.is_some(), Matrix::rows(weight, k), Matrix::rows(&col, q));
+            }
         });
     });
 }
@@ -51,14 +58,17 @@ pub(super) fn backward_input<T: Element<Acc: Pooled>>(
     let weight = T::promote(weight, &mut weight_scratch);
     let (x_len, y_len) = (g.in_channels * g.input[0] * g.input[1], g.out_channels * p);
     gx.par_chunks_mut(x_len).zip(gy.par_chunks(y_len)).for_each(|(gx, gy)| {
-        let mut gy_scratch = Scratch::take();
-        let mut col = Scratch::with_len(k * p);
+        let (mut gy_scratch, mut col) = (Scratch::take(), Scratch::take());
         let gy = T::promote(gy, &mut gy_scratch);
-        let sizes = [k, p, g.out_channels];
-        gemm(sizes, &mut col, false, Matrix::rows(weight, k).t(), Matrix::rows(gy, p));
         T::demote_into(gx, &mut Scratch::take(), |gx| {
             gx.fill(T::Acc::ZERO);
-            col2im(g, &col, gx);
+            for band in bands(g) {
+                let (first, q) = (band.start * g.output[1], band.len() * g.output[1]);
+                col.resize(k * q, T::Acc::ZERO);
+                let (sizes, gy) = ([k, q, g.out_channels], Matrix::rows(&gy[first..], p));
+                gemm(sizes, &mut col, q, false, Matrix::rows(weight, k).t(), gy);
+                col2im(g, band, &col, gx);
+            }
         });
     });
 }
@@ -84,12 +94,16 @@ pub(super) fn backward_weight<T: Element<Acc: Pooled>>(
         .for_each(|((sum, x), gy)| {
             let (weight_sum, bias_sum) = sum.split_at_mut(weight_len);
             let (mut x_scratch, mut gy_scratch) = (Scratch::take(), Scratch::take());
-            let mut col = Scratch::with_len(k * p);
+            let mut col = Scratch::take();
             for (x, gy) in x.chunks(x_len).zip(gy.chunks(y_len)) {
-                im2col(g, T::promote(x, &mut x_scratch), &mut col);
+                let x = T::promote(x, &mut x_scratch);
                 let gy = T::promote(gy, &mut gy_scratch);
-                let sizes = [g.out_channels, k, p];
-                gemm(sizes, weight_sum, true, Matrix::rows(gy, p), Matrix::rows(&col, p).t());
+                for band in bands(g) {
+                    let (first, q) = (band.start * g.output[1], band.len() * g.output[1]);
+                    im2col(g, band, x, &mut col);
+                    let (sizes, gy) = ([g.out_channels, k, q], Matrix::rows(&gy[first..], p));
+                    gemm(sizes, weight_sum, k, true, gy, Matrix::rows(&col, q).t());
+                }
                 if want_bias {
                     bias_sum.iter_mut().zip(gy.chunks(p)).for_each(|(b, row)| *b += sum_lanes(row));
                 }
@@ -127,22 +141,30 @@ fn valid_columns(g: &Conv2dGeometry, kw: usize) -> std::ops::Range<usize> {
     first.min(end)..end
 }
 
-/// Runs `visit` on each run of consecutive output columns: (offset in col, offset of its first input
+/// The output rows, cut by the shape alone into bands whose `col` has up to 2^19 elements, or one row.
+fn bands(g: &Conv2dGeometry) -> impl Iterator<Item = Range<usize>> {
+    const BUDGET: usize = 1 << 19;
+    let (rows, height) = ((BUDGET / (g.patch_len() * g.output[1])).max(1), g.output[0]);
+    (0..height).step_by(rows).map(move |start| start..(start + rows).min(height))
+}
+
+/// Runs `visit` on each run of consecutive output columns of a band: (offset in col, offset of its first input
 /// element, length); `blank` gets the runs of col that lie in the padding.
 fn for_each_run(
     g: &Conv2dGeometry,
+    band: Range<usize>,
     mut visit: impl FnMut(usize, usize, usize),
     mut blank: impl FnMut(usize, usize),
 ) {
     let ([kh, kw], [sh, sw], [ph, pw]) = (g.window.kernel, g.window.stride, g.window.padding);
-    let ([h, w], [oh, ow]) = (g.input, g.output);
+    let ([h, w], ow) = (g.input, g.output[1]);
     let mut row = 0;
     for c in 0..g.in_channels {
         for i in 0..kh {
             for j in 0..kw {
                 let columns = valid_columns(g, j);
-                for o in 0..oh {
-                    let (start, input_row) = (row + o * ow, (o * sh + i).wrapping_sub(ph));
+                for o in band.clone() {
+                    let (start, input_row) = (row + (o - band.start) * ow, (o * sh + i).wrapping_sub(ph));
                     if input_row >= h || columns.is_empty() {
                         blank(start, ow);
                         continue;
@@ -152,18 +174,20 @@ fn for_each_run(
                     visit(start + columns.start, x, columns.len());
                     blank(start + columns.end, ow - columns.end);
                 }
-                row += oh * ow;
+                row += band.len() * ow;
             }
         }
     }
 }
 
-/// x `[C, H, W]` unfolded to col `[K, P]`.
-fn im2col<A: Element>(g: &Conv2dGeometry, x: &[A], col: &mut [A]) {
+/// A band of x `[C, H, W]` unfolded to col `[K, rows OW]`.
+fn im2col<A: Element>(g: &Conv2dGeometry, band: Range<usize>, x: &[A], col: &mut Vec<A>) {
     let stride = g.window.stride[1];
+    col.resize(g.patch_len() * band.len() * g.output[1], A::ZERO);
     let col = std::cell::RefCell::new(col);
     for_each_run(
         g,
+        band,
         |to, from, len| {
             let col = &mut col.borrow_mut()[to..to + len];
             if stride == 1 {
@@ -176,11 +200,12 @@ fn im2col<A: Element>(g: &Conv2dGeometry, x: &[A], col: &mut [A]) {
     );
 }
 
-/// Adds col `[K, P]` onto gx `[C, H, W]`, in the order of the rows of col.
-fn col2im<A: crate::dtype::Accumulator>(g: &Conv2dGeometry, col: &[A], gx: &mut [A]) {
+/// Adds the col `[K, rows OW]` of a band onto gx `[C, H, W]`, in the order of the rows of col.
+fn col2im<A: crate::dtype::Accumulator>(g: &Conv2dGeometry, band: Range<usize>, col: &[A], gx: &mut [A]) {
     let stride = g.window.stride[1];
     for_each_run(
         g,
+        band,
         |from, to, len| {
             let col = &col[from..from + len];
             if stride == 1 {

@@ -10,9 +10,9 @@ pub(super) struct Matrix<'a, A> {
 }
 
 impl<'a, A> Matrix<'a, A> {
-    /// Rows of `columns` elements, one after the other.
-    pub fn rows(data: &'a [A], columns: usize) -> Matrix<'a, A> {
-        Matrix { data, strides: [columns, 1] }
+    /// Rows that begin every `stride` elements.
+    pub fn rows(data: &'a [A], stride: usize) -> Matrix<'a, A> {
+        Matrix { data, strides: [stride, 1] }
     }
 
     /// The transpose.
@@ -21,12 +21,13 @@ impl<'a, A> Matrix<'a, A> {
     }
 }
 
-/// `target = a b`, or `target += a b` with `accumulate`; a is `m` x `k`, b is `k` x `n`, `target` holds `m`
-/// rows of `n` elements.
+/// `target = a b`, or `target += a b` with `accumulate`; a is `m` x `k`, b is `k` x `n`, the `m` rows of `target`
+/// begin every `stride` elements.
 #[allow(unsafe_code)]
 pub(super) fn gemm<A: Accumulator>(
     [m, n, k]: [usize; 3],
     target: &mut [A],
+    stride: usize,
     accumulate: bool,
     a: Matrix<A>,
     b: Matrix<A>,
@@ -36,14 +37,15 @@ pub(super) fn gemm<A: Accumulator>(
     }
     if k == 0 {
         if !accumulate {
-            target[..m * n].fill(A::ZERO);
+            target.chunks_mut(stride).take(m).for_each(|row| row[..n].fill(A::ZERO));
         }
         return;
     }
     let fits = |x: &Matrix<A>, rows: usize, columns: usize| {
         rows == 0 || columns == 0 || (rows - 1) * x.strides[0] + (columns - 1) * x.strides[1] < x.data.len()
     };
-    assert!(target.len() >= m * n && fits(&a, m, k) && fits(&b, k, n), "matrix out of bounds");
+    let target_fits = stride >= n && (m - 1) * stride + n <= target.len();
+    assert!(target_fits && fits(&a, m, k) && fits(&b, k, n), "matrix out of bounds");
     // SAFETY: the assertion keeps every address of the three matrices inside its slice, and `target` is
     // borrowed exclusively, so it overlaps neither operand.
     unsafe {
@@ -53,7 +55,7 @@ pub(super) fn gemm<A: Accumulator>(
             k,
             target.as_mut_ptr(),
             1,
-            n as isize,
+            stride as isize,
             accumulate,
             a.data.as_ptr(),
             a.strides[1] as isize,

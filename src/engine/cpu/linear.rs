@@ -33,7 +33,7 @@ pub(super) fn forward<T: Element<Acc: Pooled>>(
                 y.chunks_mut(o).for_each(|row| row.copy_from_slice(bias));
             }
             let sizes = [x.len() / i, o, i];
-            gemm(sizes, y, bias.is_some(), Matrix::rows(x, i), Matrix::rows(weight, i).t());
+            gemm(sizes, y, o, bias.is_some(), Matrix::rows(x, i), Matrix::rows(weight, i).t());
         });
     });
 }
@@ -51,7 +51,7 @@ pub(super) fn backward_input<T: Element<Acc: Pooled>>(
         let mut gy_scratch = Scratch::take();
         let gy = T::promote(gy, &mut gy_scratch);
         T::demote_into(gx, &mut Scratch::take(), |gx| {
-            gemm([gy.len() / o, i, o], gx, false, Matrix::rows(gy, o), Matrix::rows(weight, i));
+            gemm([gy.len() / o, i, o], gx, i, false, Matrix::rows(gy, o), Matrix::rows(weight, i));
         });
     });
 }
@@ -71,7 +71,7 @@ pub(super) fn backward_weight<T: Element<Acc: Pooled>>(
         let rows = gweight.len() / i;
         let gy = gy.get(block * ROWS..).unwrap_or_default();
         T::demote_into(gweight, &mut Scratch::take(), |gweight| {
-            gemm([rows, i, n], gweight, false, Matrix::rows(gy, o).t(), Matrix::rows(x, i));
+            gemm([rows, i, n], gweight, i, false, Matrix::rows(gy, o).t(), Matrix::rows(x, i));
         });
     });
     if let Some(gbias) = gbias {

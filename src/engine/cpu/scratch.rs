@@ -29,13 +29,6 @@ impl<A: Pooled> Scratch<A> {
         Scratch(A::with_pool(|pool| pool.pop()).unwrap_or_default())
     }
 
-    /// Of length `len`.
-    pub fn with_len(len: usize) -> Scratch<A> {
-        let mut scratch = Scratch::take();
-        scratch.resize(len, A::default());
-        scratch
-    }
-
     /// `len` zeros.
     pub fn zeros(len: usize) -> Scratch<A> {
         let mut scratch = Scratch::take();
