@@ -24,7 +24,7 @@
  * set struct_size = sizeof(it). A program compiled with an older header works with a newer library.
  *
  * Threads. Any handle may be used from any thread; calls on one engine run one after the other. There is no global
- * state but the table of handles and each thread's error message.
+ * state but the table of handles, each thread's error message, and a Rust panic hook that keeps the library quiet.
  *
  * Numbers. Sums are accumulated in f32 for f16 and f32, in f64 for f64; an operator rounds to nearest even once for
  * each element that it writes (MaxPool under TB_COMPOSITION_SPLIT and _COUPLED, overlapping windows, and SGD as their
@@ -182,7 +182,7 @@ typedef struct tb_kink {
      */
     int32_t reserved;
     /**
-     * MaxPool: any finite number; counts with `TB_JACOBIAN_BETA`. 0 is native, 1 is minimal.
+     * MaxPool: any number within the range of float; counts with `TB_JACOBIAN_BETA`. 0 is native, 1 is minimal.
      */
     double beta;
     /**
@@ -190,7 +190,7 @@ typedef struct tb_kink {
      */
     uint64_t seed;
     /**
-     * ReLU: the derivative at 0, any finite number.
+     * ReLU: the derivative at 0, any number within the range of float.
      */
     double alpha;
 } tb_kink;
@@ -977,9 +977,10 @@ tb_status tb_network_loss_and_gradients(const struct tb_network *network,
 
 /**
  * A further backward pass, under the present choices, on the activations of the last
- * `tb_network_loss_and_gradients` or training step.
+ * `tb_network_loss_and_gradients`.
  *
- * @return `TB_STATUS_UNSUPPORTED` where there are none, or where a choice is coupled and would have made others
+ * @return `TB_STATUS_UNSUPPORTED` where there are none, where parameters have changed since (a training step does
+ *         that), or where a choice is coupled and would have made others
  */
 tb_status tb_network_backward(const struct tb_network *network);
 
@@ -1001,7 +1002,7 @@ tb_status tb_network_evaluate(const struct tb_network *network,
 
 /**
  * Gradients under the present choices against those with `kink` at `layer`, on one forward pass unless a
- * coupled composition needs its own. The choices stay what they were.
+ * coupled composition needs its own. Afterwards choices, gradients and stored activations are the present ones'.
  *
  * @param x            `[N, C, H, W]` of the network's dtype
  * @param labels       N class numbers

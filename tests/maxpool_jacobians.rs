@@ -126,6 +126,18 @@ proptest! {
         }
     }
 
+    /// beta(1) is minimal and beta(0) native, to the bit.
+    #[test]
+    fn beta_has_its_corners(case in cases()) {
+        for dtype in DType::ALL {
+            let gx = |jacobian| {
+                run(&Engine::cpu(), &case, dtype, MaxPoolKink { jacobian, ..Default::default() }).gx
+            };
+            prop_assert_eq!(gx(MaxPoolJacobian::Beta(1.0)), gx(MaxPoolJacobian::Minimal));
+            prop_assert_eq!(gx(MaxPoolJacobian::Beta(0.0)), gx(MaxPoolJacobian::Native));
+        }
+    }
+
     /// The gradient that enters equals the gradient that leaves, whoever receives it.
     #[test]
     fn conserve_the_gradient(case in cases(), seed in any::<u64>()) {

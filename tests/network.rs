@@ -3,7 +3,7 @@
 mod support;
 
 use support::engines;
-use tiebreak::net::{Network, zoo};
+use tiebreak::net::{Graph, Network, zoo};
 use tiebreak::train::Sgd;
 use tiebreak::*;
 
@@ -53,6 +53,94 @@ fn one_forward_serves_two_backwards() {
             assert!(error.to_string().contains("coupled"), "{error}");
         }
     }
+}
+
+/// What is stored belongs to the training pass: an evaluation in between does no harm, a change of the parameters
+/// makes a further backward pass one of another function.
+#[test]
+fn stored_activations_are_used_for_their_own_parameters_only() {
+    for (name, engine) in engines() {
+        let mut network = lenet(&engine, DType::F32);
+        let (x, labels) = batch(DType::F32, 6);
+        network.loss_and_gradients(x.view(), &labels).unwrap();
+        let gradient = network.gradient("features.4.weight").unwrap();
+        let ties = network.ties("features.2").unwrap();
+        let (other, other_labels) = batch(DType::F32, 3);
+        network.evaluate(other.view(), &other_labels).unwrap();
+        network.forward(x.view()).unwrap();
+        assert_eq!(network.ties("features.2").unwrap(), ties, "{name}");
+        network.backward().unwrap();
+        assert_eq!(network.gradient("features.4.weight").unwrap(), gradient, "{name}");
+        let refused = |network: &mut Network| {
+            let error = network.backward().unwrap_err().to_string();
+            assert!(error.contains("parameters have changed"), "{name}: {error}");
+        };
+        let bias = network.parameter("features.0.bias").unwrap();
+        network.set_parameter("features.0.bias", bias.view()).unwrap();
+        refused(&mut network);
+        let mut sgd = Sgd::new(&mut network, SgdOptions::default()).unwrap();
+        network.loss_and_gradients(x.view(), &labels).unwrap();
+        sgd.step(&mut network).unwrap();
+        refused(&mut network);
+        sgd.train_step(&mut network, x.view(), &labels).unwrap();
+        refused(&mut network);
+        assert!(network.ties("features.2").is_ok(), "what the step stored can be read");
+        network.loss_and_gradients(x.view(), &labels).unwrap();
+        network.backward().unwrap();
+    }
+}
+
+/// A comparison on the way leaves no trace in the training.
+#[test]
+fn compare_leaves_the_gradients_of_the_present_choices() {
+    for kink in [MaxPoolKink::beta(100.0, Composition::Exact), MaxPoolKink::beta(9.0, Composition::Coupled)] {
+        let mut network = lenet(&Engine::cpu(), DType::F32);
+        let (x, labels) = batch(DType::F32, 6);
+        let loss = network.loss_and_gradients(x.view(), &labels).unwrap();
+        let gradient = network.gradient("features.0.weight").unwrap();
+        let comparison = network.compare(x.view(), &labels, None, Kink::MaxPool(kink)).unwrap();
+        assert!(comparison.l1() > 0.0);
+        assert_eq!(comparison.losses[0], loss);
+        assert_eq!(network.gradient("features.0.weight").unwrap(), gradient);
+        assert_eq!(network.loss().unwrap(), loss);
+        network.backward().unwrap();
+        assert_eq!(network.gradient("features.0.weight").unwrap(), gradient);
+    }
+}
+
+/// An f16 gradient that overflows alike under both choices is no difference.
+#[test]
+fn equal_infinities_do_not_differ() {
+    let mut network = lenet(&Engine::cpu(), DType::F16);
+    let huge = Tensor::from_f64(DType::F16, &[10, 84], &[6e4; 840]).unwrap();
+    network.set_parameter("classifier.6.weight", huge.view()).unwrap();
+    let weight = network.parameter("classifier.3.weight").unwrap();
+    let scaled: Vec<f64> = weight.to_f64().iter().map(|w| w * 6e4).collect();
+    let scaled = Tensor::from_f64(DType::F16, weight.shape(), &scaled).unwrap();
+    network.set_parameter("classifier.3.weight", scaled.view()).unwrap();
+    let (x, labels) = batch(DType::F16, 4);
+    let same = network.compare(x.view(), &labels, None, Kink::MaxPool(MaxPoolKink::default())).unwrap();
+    for d in &same.differences {
+        let gradient = network.gradient(&d.name).unwrap().to_f64();
+        if gradient.iter().all(|v| !v.is_nan()) {
+            assert_eq!((d.l1, d.linf, d.differing), (0.0, 0.0, 0), "{}", d.name);
+        }
+    }
+}
+
+#[test]
+fn a_network_without_classes_is_refused() {
+    let mut graph = Graph::new([1, 4, 4]);
+    let error = |graph: &Graph| Network::new(&Engine::cpu(), graph, DType::F32, 0).err().unwrap().to_string();
+    assert!(error(&graph).contains("[classes]"));
+    let relu = graph.relu("relu", graph.input()).unwrap();
+    assert!(error(&graph).contains("[1, 4, 4]"));
+    graph.flatten("flatten", relu).unwrap();
+    assert!(Network::new(&Engine::cpu(), &graph, DType::F32, 0).is_ok());
+    let mut empty = Graph::new([0, 1, 1]);
+    let flat = empty.flatten("flatten", empty.input()).unwrap();
+    assert!(empty.linear("fc", flat, 2, true).is_err());
+    assert!(error(&empty).contains("[0]"));
 }
 
 #[test]

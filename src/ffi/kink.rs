@@ -52,11 +52,11 @@ pub struct tb_kink {
     pub composition: tb_composition,
     /// 0.
     pub reserved: i32,
-    /// MaxPool: any finite number; counts with `TB_JACOBIAN_BETA`. 0 is native, 1 is minimal.
+    /// MaxPool: any number within the range of float; counts with `TB_JACOBIAN_BETA`. 0 is native, 1 is minimal.
     pub beta: f64,
     /// MaxPool: counts with `TB_JACOBIAN_RANDOM`.
     pub seed: u64,
-    /// ReLU: the derivative at 0, any finite number.
+    /// ReLU: the derivative at 0, any number within the range of float.
     pub alpha: f64,
 }
 

@@ -435,9 +435,10 @@ pub unsafe extern "C" fn tb_network_loss_and_gradients(
 }
 
 /// A further backward pass, under the present choices, on the activations of the last
-/// `tb_network_loss_and_gradients` or training step.
+/// `tb_network_loss_and_gradients`.
 ///
-/// @return `TB_STATUS_UNSUPPORTED` where there are none, or where a choice is coupled and would have made others
+/// @return `TB_STATUS_UNSUPPORTED` where there are none, where parameters have changed since (a training step does
+///         that), or where a choice is coupled and would have made others
 #[unsafe(no_mangle)]
 pub extern "C" fn tb_network_backward(network: *const tb_network) -> tb_status {
     guard("tb_network_backward", || Ok(lock(&*get(network)?).backward()?))
@@ -474,7 +475,7 @@ pub unsafe extern "C" fn tb_network_evaluate(
 }
 
 /// Gradients under the present choices against those with `kink` at `layer`, on one forward pass unless a
-/// coupled composition needs its own. The choices stay what they were.
+/// coupled composition needs its own. Afterwards choices, gradients and stored activations are the present ones'.
 ///
 /// @param x            `[N, C, H, W]` of the network's dtype
 /// @param labels       N class numbers

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::check_scalar;
 use crate::error::{Error, Result};
 
 /// What the backward pass of MaxPool gives to the elements of a window that attain its maximum.
@@ -16,7 +17,8 @@ pub enum MaxPoolJacobian {
     Last,
     /// g / k to each of A: the Clarke Jacobian of least Euclidean norm.
     Minimal,
-    /// b * minimal + (1 - b) * native for any finite b; its norm grows with |b|.
+    /// b * minimal + (1 - b) * native for any b within the range of f32; its norm grows with |b|. 0 is native and
+    /// 1 is minimal, to the bit.
     Beta(f64),
     /// g to one element of A, drawn uniformly by a counter-based generator (Philox4x32-10) from this seed,
     /// the layer, the window and the number of optimizer steps: repeatable.
@@ -31,7 +33,8 @@ pub enum MaxPoolJacobian {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Composition {
     /// The forward is exactly m. The backward multiplies g once by a coefficient formed in f64: 1 where
-    /// k = 1, else b / k + (1 - b) on the first of A and b / k on the others.
+    /// k = 1, else b / k + (1 - b) on the first of A and b / k on the others. b = 0 is native and b = 1 divides
+    /// by k, as minimal does.
     #[default]
     Exact,
     /// The forward is exactly m; the backward is that of `Coupled`.
@@ -57,10 +60,10 @@ impl MaxPoolKink {
         MaxPoolKink { jacobian: MaxPoolJacobian::Beta(beta), composition }
     }
 
-    /// Refuses a beta that is not finite.
+    /// Refuses a beta that is NaN or beyond the range of f32, in which f16 and f32 kernels hold it.
     pub fn validate(&self) -> Result<()> {
         match self.jacobian {
-            MaxPoolJacobian::Beta(b) if !b.is_finite() => Err(Error::invalid("beta", "a finite number", b)),
+            MaxPoolJacobian::Beta(b) => check_scalar("beta", b),
             _ => Ok(()),
         }
     }
@@ -86,6 +89,7 @@ impl MaxPoolKink {
             (MaxPoolJacobian::Minimal, _) => BackwardRule::Divide,
             (MaxPoolJacobian::Random(seed), _) => BackwardRule::Random { seed },
             (MaxPoolJacobian::Beta(0.0), Composition::Exact) => BackwardRule::First,
+            (MaxPoolJacobian::Beta(1.0), Composition::Exact) => BackwardRule::Divide,
             (MaxPoolJacobian::Beta(b), Composition::Exact) => {
                 let rest = (0..=window_len).map(|k| b / k.max(1) as f64);
                 let first = rest.clone().map(|r| r + (1.0 - b));
@@ -176,6 +180,7 @@ mod tests {
         }
         assert_eq!(MaxPoolKink::beta(0.0, Composition::Exact).backward_rule(4), BackwardRule::First);
         assert_eq!(MaxPoolKink::beta(-0.0, Composition::Exact).backward_rule(4), BackwardRule::First);
+        assert_eq!(MaxPoolKink::beta(1.0, Composition::Exact).backward_rule(4), BackwardRule::Divide);
     }
 
     #[test]
@@ -191,6 +196,8 @@ mod tests {
         for c in [Composition::Exact, Composition::Split, Composition::Coupled] {
             assert_eq!(c.to_string().parse::<Composition>().unwrap(), c);
         }
-        assert!(MaxPoolKink::beta(f64::NAN, Composition::Exact).validate().is_err());
+        for wrong in [f64::NAN, f64::INFINITY, 1e39] {
+            assert!(MaxPoolKink::beta(wrong, Composition::Exact).validate().is_err());
+        }
     }
 }

@@ -7,9 +7,18 @@
 mod maxpool;
 mod relu;
 
+use crate::error::{Error, Result};
+
 pub(crate) use maxpool::BackwardRule;
 pub use maxpool::{Composition, MaxPoolJacobian, MaxPoolKink};
 pub use relu::ReluKink;
+
+fn check_scalar(name: &str, value: f64) -> Result<()> {
+    if value.abs() <= f32::MAX as f64 {
+        return Ok(());
+    }
+    Err(Error::invalid(name, "a number within the range of f32", value))
+}
 
 /// The choice made at one layer.
 #[derive(Debug, Clone, Copy, PartialEq)]

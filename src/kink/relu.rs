@@ -1,4 +1,5 @@
-use crate::error::{Error, Result};
+use super::check_scalar;
+use crate::error::Result;
 
 /// The derivative of ReLU at 0.
 ///
@@ -6,7 +7,7 @@ use crate::error::{Error, Result};
 /// `x = 0` (both zeros), and 0 below.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReluKink {
-    /// ReLU'(0): any finite number. 0, the default, is what every framework but candle computes.
+    /// ReLU'(0): any number within the range of f32. 0, the default, is what every framework but candle computes.
     pub alpha: f64,
 }
 
@@ -17,12 +18,8 @@ impl Default for ReluKink {
 }
 
 impl ReluKink {
-    /// Refuses an alpha that is not finite.
+    /// Refuses an alpha that is NaN or beyond the range of f32, in which f16 and f32 kernels hold it.
     pub fn validate(&self) -> Result<()> {
-        if self.alpha.is_finite() {
-            Ok(())
-        } else {
-            Err(Error::invalid("alpha", "a finite number", self.alpha))
-        }
+        check_scalar("alpha", self.alpha)
     }
 }

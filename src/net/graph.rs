@@ -167,8 +167,8 @@ impl Graph {
     /// Fully connected: `[I]` to `[out_features]`.
     pub fn linear(&mut self, name: &str, x: NodeId, out_features: usize, bias: bool) -> Result<NodeId> {
         let shape = &self.node(name, x)?.shape;
-        if shape.len() != 1 || out_features == 0 {
-            let expected = "an input [I] (flatten first) and out_features of at least 1";
+        if !matches!(shape[..], [n] if n > 0) || out_features == 0 {
+            let expected = "an input [I] (flatten first), and in and out_features of at least 1";
             return Err(Error::shape(format!("layer {name}"), expected, shape));
         }
         self.push(name, Layer::Linear { out_features, bias }, &[x], vec![out_features])

@@ -28,11 +28,20 @@ pub struct Network {
     settings: Settings,
     /// The most recently used last.
     plans: Vec<Planned>,
-    /// Choices of the last forward pass whose activations are still there for a backward pass.
-    forward_kinks: Option<Vec<Option<Kink>>>,
+    stored: Option<StoredForward>,
     /// Where the last run with labels left its loss.
     last_loss: Option<BufferId>,
     id: u64,
+}
+
+/// A training forward pass whose activations are still there.
+struct StoredForward {
+    /// Its plan is the training plan of this batch size.
+    batch: usize,
+    /// The choices under which it was made.
+    kinks: Vec<Option<Kink>>,
+    /// No parameter has changed since: a further backward pass would be one of the same function.
+    same_parameters: bool,
 }
 
 struct Parameter {
@@ -125,6 +134,10 @@ impl Network {
     /// With a GPU engine, f64 (and f16 without `SHADER_F16`) is placed on the CPU: [`Network::placement`].
     pub fn new(engine: &Engine, graph: &Graph, dtype: DType, seed: u64) -> Result<Network> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        if !matches!(graph.output_shape(), [n] if *n > 0) {
+            let expected = "[classes] with at least one class";
+            return Err(Error::shape("output of the network", expected, graph.output_shape()));
+        }
         let _serial = engine.lock();
         let mut session = engine.session(dtype);
         let mut parameters = Vec::new();
@@ -147,7 +160,7 @@ impl Network {
             parameters,
             settings: Settings { kinks, ..Default::default() },
             plans: Vec::new(),
-            forward_kinks: None,
+            stored: None,
             last_loss: None,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         })
@@ -231,6 +244,7 @@ impl Network {
         let p = self.find(name)?;
         self.check(name, values, &p.info.shape)?;
         let buffer = p.value;
+        self.parameters_change();
         self.write(buffer, values.bytes())
     }
 
@@ -280,29 +294,27 @@ impl Network {
     }
 
     /// A further backward pass, under the present choices, on the activations of the last
-    /// [`Network::loss_and_gradients`] (or training step).
+    /// [`Network::loss_and_gradients`].
     ///
-    /// Errors: [`Error::Unsupported`] where there is no such forward pass, or where a present choice is
-    /// coupled and would have made another one.
+    /// Errors: [`Error::Unsupported`] where there is no such forward pass, where parameters have changed since
+    /// (a training step does that), or where a present choice is coupled and would have made another one.
     pub fn backward(&mut self) -> Result<()> {
-        let Some(forward) = &self.forward_kinks else {
-            return Err(Error::Unsupported(
-                "backward: there are no stored activations; run loss_and_gradients first".into(),
-            ));
-        };
-        if !shares_forward(forward, &self.settings.kinks) {
-            return Err(Error::Unsupported(
-                "backward: a coupled choice has a forward pass of its own; run loss_and_gradients".into(),
-            ));
+        let refuse = |why: &str| Error::Unsupported(format!("backward: {why}; run loss_and_gradients first"));
+        let Some(stored) = &self.stored else { return Err(refuse("there are no stored activations")) };
+        if !stored.same_parameters {
+            return Err(refuse("parameters have changed since the stored forward pass"));
         }
-        let backward = self.plans.last().expect("the plan of the stored activations").backward;
+        if !shares_forward(&stored.kinks, &self.settings.kinks) {
+            return Err(refuse("a coupled choice has a forward pass of its own"));
+        }
+        let backward = self.stored_plan().ok_or_else(|| refuse("there are no stored activations"))?.backward;
         self.submit(&[backward])
     }
 
     /// Gradients under the present choices against those with `kink` at `layer` (`None`: every layer of its
     /// kind), on one stored forward pass unless a coupled composition needs its own.
     ///
-    /// Afterwards the choices are what they were and the gradients are those of `kink`.
+    /// Afterwards the choices are what they were, and loss, gradients and stored activations are theirs.
     pub fn compare(
         &mut self,
         x: View,
@@ -312,22 +324,21 @@ impl Network {
     ) -> Result<Comparison> {
         let before = self.settings.kinks.clone();
         self.set_kink(layer, kink)?;
-        let after = std::mem::replace(&mut self.settings.kinks, before.clone());
-        let first_loss = self.loss_and_gradients(x, labels)?;
-        let first = self.gradients()?;
-        let shared_forward = shares_forward(&before, &after);
-        self.settings.kinks = after;
-        let second = if shared_forward {
-            self.backward().map(|()| first_loss)
-        } else {
-            self.loss_and_gradients(x, labels)
-        };
+        let shared_forward = shares_forward(&before, &self.settings.kinks);
+        let other_loss = self.loss_and_gradients(x, labels);
+        let other = other_loss.and_then(|loss| Ok((loss, self.gradients()?)));
         self.settings.kinks = before;
-        let second_loss = second?;
-        let second = self.gradients()?;
-        let differences = self.parameters.iter().zip(first.iter().zip(&second));
+        let (other_loss, other) = other?;
+        let loss = if shared_forward {
+            self.backward()?;
+            other_loss
+        } else {
+            self.loss_and_gradients(x, labels)?
+        };
+        let own = self.gradients()?;
+        let differences = self.parameters.iter().zip(own.iter().zip(&other));
         let differences = differences.map(|(p, (a, b))| difference(&p.info.name, a, b)).collect();
-        Ok(Comparison { differences, losses: [first_loss, second_loss], shared_forward })
+        Ok(Comparison { differences, losses: [loss, other_loss], shared_forward })
     }
 
     /// The loss of the last [`Network::loss_and_gradients`], training step or evaluation.
@@ -377,8 +388,7 @@ impl Network {
     }
 
     fn stored(&self, layer: &str, slot: impl Fn(&Plan) -> Option<usize>) -> Result<(usize, BufferId)> {
-        let planned = self.plans.last().filter(|_| self.forward_kinks.is_some());
-        let found = planned.and_then(|p| slot(&p.plan).map(|slot| (p.batch, p.buffer(slot))));
+        let found = self.stored_plan().and_then(|p| slot(&p.plan).map(|slot| (p.batch, p.buffer(slot))));
         found.ok_or_else(|| {
             Error::Unsupported(format!("{layer}: nothing is stored; run loss_and_gradients first"))
         })
@@ -434,9 +444,24 @@ impl Network {
         names.iter().map(|name| self.gradient(name)).collect()
     }
 
+    /// The plan that holds the stored activations.
+    fn stored_plan(&self) -> Option<&Planned> {
+        let batch = self.stored.as_ref()?.batch;
+        self.plans.iter().find(|p| (p.batch, p.mode) == (batch, Mode::Training))
+    }
+
+    /// To be called before anything writes parameters.
+    fn parameters_change(&mut self) {
+        if let Some(stored) = &mut self.stored {
+            stored.same_parameters = false;
+        }
+    }
+
     /// Finds or makes the plan and puts it last.
     fn plan(&mut self, batch: usize, mode: Mode) -> Result<&Planned> {
-        self.forward_kinks = None;
+        if mode == Mode::Training {
+            self.stored = None;
+        }
         if let Some(i) = self.plans.iter().position(|p| (p.batch, p.mode) == (batch, mode)) {
             let planned = self.plans.remove(i);
             self.plans.push(planned);
@@ -500,9 +525,14 @@ impl Network {
         let programs = self.load(x, labels, mode, optimizer)?;
         self.submit(&programs)?;
         if mode == Mode::Training {
-            self.forward_kinks = Some(self.settings.kinks.clone());
+            self.store(labels.len(), optimizer.is_none());
         }
         Ok(())
+    }
+
+    /// A training run has left its activations.
+    fn store(&mut self, batch: usize, same_parameters: bool) {
+        self.stored = Some(StoredForward { batch, kinks: self.settings.kinks.clone(), same_parameters });
     }
 
     /// Checks and writes a batch: the programs that are to run on it.
@@ -568,6 +598,7 @@ impl Network {
     /// Runs an optimizer's program on the gradients that are there.
     pub(crate) fn apply(&mut self, program: ProgramId, sgd: SgdSettings) -> Result<()> {
         self.settings.sgd = sgd;
+        self.parameters_change();
         self.submit(&[program])?;
         self.settings.step += 1;
         Ok(())
@@ -600,7 +631,7 @@ impl Network {
         let engine = self.engine.clone();
         let _serial = engine.lock();
         let times = self.session.profile(&programs, &self.settings)?;
-        self.forward_kinks = Some(self.settings.kinks.clone());
+        self.store(labels.len(), false);
         self.settings.step += 1;
         Ok(times)
     }
@@ -622,7 +653,8 @@ fn shares_forward(a: &[Option<Kink>], b: &[Option<Kink>]) -> bool {
 fn difference(name: &str, a: &Tensor, b: &Tensor) -> Difference {
     let mut d = Difference { name: name.to_string(), l1: 0.0, l2: 0.0, linf: 0.0, differing: 0 };
     for (a, b) in a.to_f64().into_iter().zip(b.to_f64()) {
-        let gap = (a - b).abs();
+        // Equal infinities are no difference.
+        let gap = if a == b { 0.0 } else { (a - b).abs() };
         d.l1 += gap;
         d.l2 += gap * gap;
         // max() would lose a NaN.
