@@ -50,7 +50,9 @@ fn a_grid_gives_rows_table_verdict_and_page() {
     assert_eq!((finished, outcome.finished, outcome.skipped, outcome.cancelled), (16, 8, 0, false));
     assert_eq!(outcome.cells.len(), 8);
     assert_eq!(outcome.table().lines().count(), 9);
-    assert!(outcome.verdict[0].starts_with("16 bits, coupled: "), "{:?}", outcome.verdict);
+    assert!(outcome.verdict[0].starts_with("Even beta = 0 does not train"), "{:?}", outcome.verdict);
+    assert!(outcome.verdict[1].starts_with("16 bits, coupled: "), "{:?}", outcome.verdict);
+    assert_eq!(outcome.verdict.len(), 1 + 4, "so few images support no more");
 
     let lines = lines(&out);
     assert_eq!(lines.len(), 1 + 16);
@@ -117,6 +119,58 @@ fn finished_runs_are_skipped_and_other_settings_are_not() {
 }
 
 #[test]
+fn runs_of_too_few_steps_have_not_diverged() {
+    let out = tempfile::tempdir().unwrap();
+    let options = ReliabilityOptions {
+        precisions: vec![DType::F32],
+        betas: vec![0.0, 1.0],
+        epochs: 2,
+        learning_rate: 1e-4,
+        ..small()
+    };
+    let outcome = go(&options, out.path());
+    assert!(lines(out.path())[1..].iter().all(|l| l.split(',').nth(10) == Some("false")));
+    for cell in &outcome.cells {
+        assert_eq!((cell.runs, cell.diverged, cell.failed), (1, 0, 1), "{cell:?}");
+    }
+    let expected = [
+        "Even beta = 0 does not train under these settings (2 of 2 runs); more epochs or images would be needed.",
+        "32 bits, coupled: does not train at beta = 0 and 1 (all 2 runs).",
+        "32 bits, exact: does not train at beta = 0 and 1 (all 2 runs).",
+    ];
+    assert_eq!(outcome.verdict, expected);
+    let html = fs::read_to_string(outcome.report.unwrap()).unwrap();
+    for part in ["1 of 1 did not train", "a run failed", "<dt>diverged", "<dt>did not train", "<dt>failed"] {
+        assert!(html.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn a_sorted_file_is_gone_on_with_and_nothing_whole_is_lost() {
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().join("results.csv");
+    let options = ReliabilityOptions { precisions: vec![DType::F32], ..small() };
+    let first = go(&options, out.path());
+    let all = lines(out.path());
+    // By epoch, as a spreadsheet does it.
+    let mut rows = all[1..].to_vec();
+    rows.sort_by_key(|l| l.split(',').nth(6).unwrap().to_string());
+    let sorted = format!("{}\n{}\n", all[0], rows.join("\n"));
+    fs::write(&path, &sorted).unwrap();
+    let again = go(&options, out.path());
+    assert_eq!((again.skipped, again.finished), (4, 0));
+    assert_eq!(again.cells, first.cells);
+    assert_eq!(fs::read_to_string(&path).unwrap(), sorted);
+
+    let gone = format!("{}\n{}\n", all[0], rows[1..].join("\n"));
+    fs::write(&path, &gone).unwrap();
+    let again = go(&options, out.path());
+    assert_eq!((again.skipped, again.finished), (3, 1));
+    assert_eq!(again.cells, first.cells);
+    assert_eq!(fs::read_to_string(out.path().join("results.csv.bak")).unwrap(), gone);
+}
+
+#[test]
 fn stopping_keeps_what_is_finished() {
     let out = tempfile::tempdir().unwrap();
     let options = ReliabilityOptions { precisions: vec![DType::F32], epochs: 1, ..small() };
@@ -155,9 +209,13 @@ fn refusals_name_what_is_wrong() {
     assert!(refuse(wide).contains("28, 28"));
 
     let out = tempfile::tempdir().unwrap();
-    fs::write(out.path().join("results.csv"), "not,ours\n1,2\n3,4\n").unwrap();
-    let error = run(&Engine::cpu(), &small(), out.path(), &mut |_| ControlFlow::Continue(())).unwrap_err();
-    assert!(matches!(error, Error::Format { .. }), "{error}");
+    for foreign in ["not,ours\n1,2\n3,4\n", "a,b\n1,2\n", "a,b\n", "notes", "{\"loss\": 1}\n"] {
+        fs::write(out.path().join("results.csv"), foreign).unwrap();
+        let error =
+            run(&Engine::cpu(), &small(), out.path(), &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(matches!(error, Error::Format { .. }), "{error}");
+        assert_eq!(fs::read_to_string(out.path().join("results.csv")).unwrap(), foreign);
+    }
     let file = out.path().join("file");
     fs::write(&file, "").unwrap();
     let error = run(&Engine::cpu(), &small(), &file, &mut |_| ControlFlow::Continue(())).unwrap_err();

@@ -16,7 +16,7 @@ use crate::engine::{Engine, SgdOptions};
 use crate::error::{Error, Result};
 use crate::kink::{Composition, Kink, MaxPoolKink};
 use crate::lab::reliability_page;
-use crate::lab::results::{Results, Row, io_error};
+use crate::lab::results::{CLASSES, Results, Row, io_error};
 use crate::lab::summary::{self, Cell, distinct};
 use crate::net::{Graph, Network, zoo};
 use crate::train::Sgd;
@@ -92,7 +92,7 @@ impl ReliabilityOptions {
             return Err(Error::invalid("betas", "finite numbers", beta));
         }
         for part in [&self.data.train, &self.data.test] {
-            if part.shape != [1, 28, 28] || part.classes != 10 {
+            if part.shape != [1, 28, 28] || part.classes != CLASSES {
                 return Err(Error::shape("data", "images [1, 28, 28] of 10 classes", &part.shape));
             }
         }
@@ -204,9 +204,18 @@ impl Outcome {
 /// holds, with the same settings, data, device and version, are not repeated.
 ///
 /// A run has **diverged** when the loss of a mini-batch or the mean loss of the test images was not finite in any
-/// epoch, or when its final test accuracy is below twice that of guessing (20 % for 10 classes). It ends at a
-/// mini-batch whose loss is not finite; its remaining epochs are written with that loss and the accuracy that the
-/// network then has, in which an image with a NaN among its logits counts as wrong.
+/// epoch, or when its test accuracy is below twice that of guessing (20 % for 10 classes) after its training loss
+/// has risen: in this or an earlier epoch the mean over the mini-batches was more than 5 % above the lowest of the
+/// epochs before it, where the loss of guessing, ln 10 = 2.30, counts as that of the start. A run that ends below
+/// that accuracy otherwise **did not train**: it needs more steps, or is stuck. Both have **failed**
+/// ([`Row::failed`]).
+///
+/// A run ends at a mini-batch whose loss is not finite; its remaining epochs are written with that loss and the
+/// accuracy that the network then has, in which an image with a NaN among its logits counts as wrong.
+///
+/// A results file in `out` may be sorted by hand. Where lines of it have to be dropped (runs that miss epochs,
+/// repeated runs), the old file is kept as `results.csv.bak`, `results.csv.bak2` and so on; only a cut last line, as
+/// a crash leaves it, goes without. A `results.csv` with another first line is refused and left as it is.
 ///
 /// `progress` is called after each training step; [`ControlFlow::Break`] stops there, drops the present run,
 /// and still writes the report of what is finished.
@@ -321,10 +330,10 @@ fn train(
     let mut sgd = Sgd::new(&mut network, options.sgd())?;
     let data = &options.data.train;
     let steps = options.epochs * data.len().div_ceil(options.batch_size);
-    let (mut step, mut lost, mut diverged) = (0, false, false);
+    let (mut step, mut course) = (0, Course::new());
     let mut rows: Vec<Row> = Vec::new();
     for epoch in 1..=options.epochs {
-        if lost {
+        if course.ended {
             let last = rows.last().expect("a row of the epoch in which it was lost").clone();
             rows.push(Row { epoch, seconds: 0.0, ..last });
             continue;
@@ -347,14 +356,39 @@ fn train(
         }
         let train_loss = sum / batches as f64;
         let (test_loss, test_accuracy) = test(&mut network, &options.data.test, options.batch_size)?;
-        lost = !train_loss.is_finite();
-        diverged |= lost || !test_loss.is_finite();
         let seconds = start.elapsed().as_secs_f64();
-        rows.push(Row { epoch, train_loss, test_loss, test_accuracy, diverged, seconds, ..template.clone() });
+        let mut row = Row { epoch, train_loss, test_loss, test_accuracy, seconds, ..template.clone() };
+        row.diverged = course.diverged(&row);
+        rows.push(row);
     }
-    let last = rows.last_mut().expect("at least one epoch");
-    last.diverged |= last.test_accuracy < 2.0 / data.classes as f64;
     Ok(rows)
+}
+
+/// What the losses of a run have done so far.
+struct Course {
+    /// The lowest mean training loss of an epoch; at the start the loss of guessing.
+    lowest: f64,
+    /// It has been left by more than 5 % upwards.
+    risen: bool,
+    /// A training loss was not finite.
+    ended: bool,
+    /// A loss was not finite.
+    lost: bool,
+}
+
+impl Course {
+    fn new() -> Course {
+        Course { lowest: libm::log(CLASSES as f64), risen: false, ended: false, lost: false }
+    }
+
+    /// Whether the run has diverged by the end of the epoch of `row`, which follows those given before.
+    fn diverged(&mut self, row: &Row) -> bool {
+        self.ended |= !row.train_loss.is_finite();
+        self.lost |= self.ended || !row.test_loss.is_finite();
+        self.risen |= row.train_loss > 1.05 * self.lowest;
+        self.lowest = self.lowest.min(row.train_loss);
+        self.lost || self.risen && row.untrained()
+    }
 }
 
 /// Mean loss and share of hits.
@@ -383,4 +417,53 @@ fn cells(options: &ReliabilityOptions, rows: &[Vec<Row>]) -> Vec<Cell> {
 /// Whether a row is of this group.
 pub(super) fn belongs(row: &Row, precision: DType, composition: Composition, beta: f64) -> bool {
     row.precision == precision.bits() && row.composition == composition.to_string() && row.beta == beta
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::results::tests::row;
+
+    /// `diverged` by epoch, and whether the run failed, from training loss, test loss and accuracy in percent.
+    fn course(epochs: &[(f64, f64, f64)]) -> (Vec<bool>, bool) {
+        let mut course = Course::new();
+        let rows: Vec<Row> = epochs
+            .iter()
+            .map(|&(train_loss, test_loss, percent)| {
+                let row = Row { train_loss, test_loss, ..row(1.0, 0, 1, percent / 100.0) };
+                Row { diverged: course.diverged(&row), ..row }
+            })
+            .collect();
+        (rows.iter().map(|r| r.diverged).collect(), rows.last().unwrap().failed())
+    }
+
+    #[test]
+    fn divergence_is_told_from_too_few_steps() {
+        let nan = f64::NAN;
+        let (no, yes) = (false, true);
+        // Too few steps: the loss leaves that of guessing downwards, or hardly.
+        assert_eq!(
+            course(&[(2.310, 2.304, 9.8), (2.303, 2.301, 11.0), (2.301, 2.300, 13.0)]),
+            (vec![no; 3], yes)
+        );
+        assert_eq!(course(&[(2.29, 2.27, 19.9)]), (vec![no], yes));
+        assert_eq!(course(&[(2.29, 2.27, 20.0)]), (vec![no], no));
+        // What 16 bits did with MNIST: weights blown up, then stuck at a finite loss.
+        assert_eq!(course(&[(2.9734, 2.3011, 11.35), (2.3015, 2.3011, 11.35)]), (vec![yes; 2], yes));
+        assert_eq!(course(&[(5.4784, 2.3043, 9.8), (2.3021, 2.303, 10.8)]), (vec![yes; 2], yes));
+        // The loss had fallen, and rose.
+        assert_eq!(
+            course(&[(0.7162, 1.2305, 82.48), (2.2722, 2.2153, 16.3), (2.1403, 2.1148, 18.09)]),
+            (vec![no, yes, yes], yes)
+        );
+        assert_eq!(course(&[(2.1388, 2.3017, 11.35), (2.3016, 2.3014, 11.35)]), (vec![no, yes], yes));
+        // Stuck where it started, by a rise of less than 5 %.
+        assert_eq!(course(&[(2.3355, 2.3015, 11.35), (2.3014, 2.3014, 11.35)]), (vec![no; 2], yes));
+        // It recovered.
+        assert_eq!(course(&[(2.9, 2.4, 15.0), (0.5, 0.3, 92.0)]), (vec![yes, no], no));
+        // Not finite, at any time.
+        assert_eq!(course(&[(nan, nan, 0.0), (nan, nan, 0.0)]), (vec![yes; 2], yes));
+        assert_eq!(course(&[(f64::INFINITY, 0.3, 92.0)]), (vec![yes], yes));
+        assert_eq!(course(&[(0.5, nan, 90.0), (0.4, 0.3, 92.0)]), (vec![yes; 2], yes));
+    }
 }

@@ -42,7 +42,7 @@ pub(super) fn write(
             drawings: save(accuracy_charts(cells)?)?,
             caption: format!(
                 "Test accuracy after {} epochs against beta: mean of the runs, whiskers from the worst to the best. \
-                 A cross marks a beta at which at least one run diverged. Lines are set a little apart so that \
+                 A cross marks a beta at which at least one run failed. Lines are set a little apart so that \
                  none hides another.",
                 options.epochs
             ),
@@ -51,7 +51,8 @@ pub(super) fn write(
             drawings: save(loss_charts(options.epochs, cells, rows)?)?,
             caption: "Training loss (mean over the mini-batches of an epoch) by epoch, one line for each beta: mean \
                       of the runs, whiskers from the lowest to the highest. A cross marks the epoch in which \
-                      a run diverged, at the upper edge where no loss is finite; the mean goes on with the others."
+                      a run diverged, at the upper edge where no loss is finite, or the last epoch of a run that did \
+                      not train; the mean goes on with the others."
                 .into(),
         },
         Figure { drawings: save(vec![("ties".into(), ties.drawing()?)])?, caption: ties.caption() },
@@ -111,7 +112,7 @@ fn tables(cells: &[Cell]) -> Vec<Table> {
         Table {
             caption: format!(
                 "{}: final test accuracy in percent, mean ± standard deviation over the runs; below it the worst \
-                 and the best run, and how many runs diverged.",
+                 and the best run, and how many runs failed.",
                 bits(precision)
             ),
             head: head.collect(),
@@ -123,11 +124,17 @@ fn tables(cells: &[Cell]) -> Vec<Table> {
 
 fn numbers(cell: &Cell) -> page::Cell {
     let [mean, std, min, max] = [cell.mean, cell.std, cell.min, cell.max].map(|v| 100.0 * v);
-    let diverged = format!("{} of {} diverged", cell.diverged, cell.runs);
+    let how = match (cell.diverged, cell.failed - cell.diverged) {
+        (_, 0) => format!("{} of {} diverged", cell.diverged, cell.runs),
+        (0, untrained) => format!("{untrained} of {} did not train", cell.runs),
+        (diverged, untrained) => {
+            format!("{diverged} of {0} diverged, {untrained} of {0} did not train", cell.runs)
+        }
+    };
     page::Cell {
         text: format!("{mean:.2} ± {std:.2}"),
-        detail: format!("{min:.2} to {max:.2}; {diverged}"),
-        tone: if cell.diverged > 0 { Tone::Bad } else { Tone::Plain },
+        detail: format!("{min:.2} to {max:.2}; {how}"),
+        tone: if cell.failed > 0 { Tone::Bad } else { Tone::Plain },
     }
 }
 
@@ -140,7 +147,7 @@ fn accuracy_charts(cells: &[Cell]) -> Result<Vec<(String, String)>> {
             let of_beta = |(x, &beta): (usize, &f64)| {
                 let cell = here.iter().find(|c| c.composition == composition && c.beta == beta)?;
                 let (y, low, high) = (100.0 * cell.mean, 100.0 * cell.min, 100.0 * cell.max);
-                Some(Point { x: x as f64, y, low, high, failed: cell.diverged > 0 })
+                Some(Point { x: x as f64, y, low, high, failed: cell.failed > 0 })
             };
             Series {
                 name: composition.to_string(),
@@ -154,7 +161,7 @@ fn accuracy_charts(cells: &[Cell]) -> Result<Vec<(String, String)>> {
             x_ticks: betas.iter().enumerate().map(|(x, &b)| (x as f64, power_label(b))).collect(),
             y_range: (0.0, 100.0),
             reference: Some((10.0, "guessing".into())),
-            failure: "a run diverged".into(),
+            failure: "a run failed".into(),
             series: series.collect(),
         };
         Ok((format!("accuracy-{}", precision.bits()), plot::chart(&chart)?))
@@ -184,7 +191,7 @@ fn loss_charts(epochs: usize, cells: &[Cell], rows: &[Vec<Row>]) -> Result<Vec<(
             x_ticks: ticks.map(|e| (e as f64, e.to_string())).collect(),
             y_range: (0.0, 1.05 * highest),
             reference: None,
-            failure: "a run diverged".into(),
+            failure: "a run failed".into(),
             series: series.filter(|s| !s.points.is_empty()).collect(),
         };
         Ok((format!("loss-{}-{composition}", precision.bits()), plot::chart(&chart)?))
@@ -198,7 +205,6 @@ fn loss_point(epoch: usize, runs: &[&Vec<Row>]) -> Option<Point> {
     if runs.iter().all(|run| before.is_some_and(|e| !run[e].train_loss.is_finite())) {
         return None;
     }
-    let newly_diverged = |run: &&Vec<Row>| run[epoch].diverged && !before.is_some_and(|e| run[e].diverged);
     let finite = runs.iter().map(|run| run[epoch].train_loss).filter(|loss| loss.is_finite());
     let finite: Vec<f64> = finite.collect();
     Some(Point {
@@ -206,8 +212,15 @@ fn loss_point(epoch: usize, runs: &[&Vec<Row>]) -> Option<Point> {
         y: finite.iter().sum::<f64>() / finite.len() as f64,
         low: finite.iter().copied().fold(f64::INFINITY, f64::min),
         high: finite.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        failed: runs.iter().any(newly_diverged),
+        failed: runs.iter().any(|run| failed_in(run) == Some(epoch)),
     })
+}
+
+/// In which epoch, from 0 on, a run failed: diverged for good, or ended without having trained.
+fn failed_in(run: &[Row]) -> Option<usize> {
+    run.last().filter(|last| last.failed())?;
+    let diverged = run.iter().rposition(|row| !row.diverged).map_or(0, |at| at + 1);
+    Some(diverged.min(run.len() - 1))
 }
 
 /// Ties at the first pooling layer of the untrained network.
@@ -304,7 +317,7 @@ fn definitions(compositions: &[Composition]) -> Vec<(String, String)> {
         let text = match c {
             Composition::Exact => {
                 "The forward pass is the maximum itself; the gradient is multiplied once, and passes unchanged where \
-                 there is no tie. What differs from beta = 0 is the choice alone."
+                 there is no tie. Apart from that one rounding only the choice differs from beta = 0."
             }
             Composition::Split => {
                 "The forward pass is the maximum itself; the backward pass adds two rounded branches, as the \
@@ -317,12 +330,21 @@ fn definitions(compositions: &[Composition]) -> Vec<(String, String)> {
         };
         (c.to_string(), text.to_string())
     }));
-    all.push((
-        "diverged".into(),
-        "The loss of a mini-batch or of the test images was not finite in some epoch, or the final test accuracy is below 20 %. An \
-         image with a NaN among its logits counts as wrong."
-            .into(),
-    ));
+    let counted = [
+        (
+            "diverged",
+            "The loss of a mini-batch or of the test images was not finite in some epoch; or the test accuracy is \
+             below 20 % (twice guessing) after the training loss has risen: its mean over an epoch was more than 5 % \
+             above the lowest of the epochs before, where the loss of guessing, ln 10 = 2.30, counts as that of the \
+             start. An image with a NaN among its logits counts as wrong.",
+        ),
+        (
+            "did not train",
+            "The final test accuracy is below 20 % without that: the run needs more epochs or images, or is stuck.",
+        ),
+        ("failed", "The run diverged or did not train."),
+    ];
+    all.extend(counted.map(|(name, text)| (name.to_string(), text.to_string())));
     all
 }
 

@@ -18,6 +18,8 @@ pub struct Cell {
     pub runs: usize,
     /// How many of them diverged.
     pub diverged: usize,
+    /// How many of them failed: diverged, or did not train.
+    pub failed: usize,
     /// Mean final test accuracy of all runs, 0 to 1.
     pub mean: f64,
     /// Sample standard deviation over the runs; 0 for a single run.
@@ -41,6 +43,7 @@ impl Cell {
             beta,
             runs,
             diverged: last.iter().filter(|row| row.diverged).count(),
+            failed: last.iter().filter(|row| row.failed()).count(),
             mean,
             std: (squares / runs.saturating_sub(1).max(1) as f64).sqrt(),
             min: accuracy().fold(f64::INFINITY, f64::min),
@@ -48,9 +51,17 @@ impl Cell {
         })
     }
 
-    /// More than half of the runs diverged.
+    /// More than half of the runs failed.
     pub fn collapsed(&self) -> bool {
-        2 * self.diverged > self.runs
+        2 * self.failed > self.runs
+    }
+
+    fn all_failed(&self) -> bool {
+        self.failed == self.runs
+    }
+
+    fn none_failed(&self) -> bool {
+        self.failed == 0
     }
 }
 
@@ -83,9 +94,12 @@ fn betas<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> String {
 }
 
 /// What the numbers say, in sentences: for each precision how each composition trained, then, where the
-/// compositions part, what that means.
+/// compositions or the precisions part in all of their runs, what that means. It means nothing where beta = 0
+/// fails as well; that is then said first.
 pub(super) fn verdict(cells: &[Cell]) -> Vec<String> {
-    let mut sentences = Vec::new();
+    let native = native_failures(cells);
+    let trains = native.is_none();
+    let mut sentences: Vec<String> = native.into_iter().collect();
     for precision in distinct(cells.iter().map(|c| c.precision)) {
         let here: Vec<&Cell> = cells.iter().filter(|c| c.precision == precision).collect();
         for composition in distinct(here.iter().map(|c| c.composition)) {
@@ -93,20 +107,87 @@ pub(super) fn verdict(cells: &[Cell]) -> Vec<String> {
                 here.iter().copied().filter(|c| c.composition == composition).collect();
             sentences.push(format!("{} bits, {composition}: {}.", precision.bits(), clause(&of_composition)));
         }
-        sentences.extend(attribution(&here));
+        if trains {
+            sentences.extend(arithmetic(&here));
+        }
+    }
+    if trains {
+        sentences.extend(choice(cells));
     }
     sentences
+}
+
+/// Says so where runs of beta = 0 failed: then nothing can be told about the other betas.
+fn native_failures(cells: &[Cell]) -> Option<String> {
+    let precisions = distinct(cells.iter().map(|c| c.precision));
+    let (mut counts, mut failed, mut diverged) = (Vec::new(), 0, 0);
+    for &precision in &precisions {
+        let native: Vec<&Cell> = cells.iter().filter(|c| c.precision == precision && c.beta == 0.0).collect();
+        let count = Count::of(&native);
+        if count.failed > 0 {
+            let place =
+                if precisions.len() > 1 { format!(" in {}", bits(&[precision])) } else { String::new() };
+            counts.push(format!("{} of {} runs{place}", count.failed, count.runs));
+        }
+        (failed, diverged) = (failed + count.failed, diverged + count.diverged);
+    }
+    let remedy = match diverged {
+        0 => "more epochs or images would be needed",
+        _ if diverged == failed => "a smaller learning rate may be needed",
+        _ => "other settings would be needed",
+    };
+    (failed > 0)
+        .then(|| format!("Even beta = 0 does not train under these settings ({}); {remedy}.", list(&counts)))
+}
+
+/// Runs of several cells.
+struct Count {
+    runs: usize,
+    failed: usize,
+    diverged: usize,
+}
+
+impl Count {
+    fn of(cells: &[&Cell]) -> Count {
+        Count {
+            runs: cells.iter().map(|c| c.runs).sum(),
+            failed: cells.iter().map(|c| c.failed).sum(),
+            diverged: cells.iter().map(|c| c.diverged).sum(),
+        }
+    }
+
+    /// What the failed runs do: one of the words for one, for several.
+    fn verb(&self, several: bool) -> &'static str {
+        match (self.diverged, several) {
+            (d, false) if d == self.failed => "diverges",
+            (d, true) if d == self.failed => "diverge",
+            (0, false) => "does not train",
+            (0, true) => "do not train",
+            (_, false) => "fails",
+            (_, true) => "fail",
+        }
+    }
+}
+
+fn bits(precisions: &[DType]) -> String {
+    let widths: Vec<String> = precisions.iter().map(|p| p.bits().to_string()).collect();
+    format!("{} bits", list(&widths))
 }
 
 /// How one composition trained in one precision.
 fn clause(cells: &[&Cell]) -> String {
     let (collapsed, trained): (Vec<&Cell>, Vec<&Cell>) = cells.iter().partition(|c| c.collapsed());
     let mut parts = Vec::new();
-    if !collapsed.is_empty() {
-        let (diverged, runs) = collapsed.iter().fold((0, 0), |(d, r), c| (d + c.diverged, r + c.runs));
-        let count = if diverged == runs { format!("all {runs}") } else { format!("{diverged} of {runs}") };
-        let betas = betas(collapsed.iter().copied());
-        parts.push(format!("diverges at beta = {betas} ({count} runs)"));
+    for verb in distinct(collapsed.iter().map(|c| Count::of(&[c]).verb(false))) {
+        let alike: Vec<&Cell> =
+            collapsed.iter().copied().filter(|c| Count::of(&[c]).verb(false) == verb).collect();
+        let count = Count::of(&alike);
+        let of_them = match count.runs {
+            1 => "1 run".to_string(),
+            runs if runs == count.failed => format!("all {runs} runs"),
+            runs => format!("{} of {runs} runs", count.failed),
+        };
+        parts.push(format!("{verb} at beta = {} ({of_them})", betas(alike)));
     }
     if !trained.is_empty() {
         let low = trained.iter().map(|c| c.mean).fold(f64::INFINITY, f64::min);
@@ -120,17 +201,20 @@ fn clause(cells: &[&Cell]) -> String {
             false => format!("beta = {}", betas(trained.iter().copied())),
         };
         parts.push(format!("{range} test accuracy at {place}{}", drop_clause(&trained)));
-        let single: Vec<&Cell> = trained.iter().copied().filter(|c| c.diverged > 0).collect();
+        let single: Vec<&Cell> = trained.iter().copied().filter(|c| c.failed > 0).collect();
         if !single.is_empty() {
-            let (diverged, runs) = single.iter().fold((0, 0), |(d, r), c| (d + c.diverged, r + c.runs));
-            parts.push(format!("{diverged} of {runs} runs diverge at beta = {}", betas(single)));
+            let count = Count::of(&single);
+            let (failed, runs, verb) = (count.failed, count.runs, count.verb(true));
+            parts.push(format!("{failed} of {runs} runs {verb} at beta = {}", betas(single)));
         }
     }
     parts.join("; ")
 }
 
-/// The largest loss of accuracy against the smallest beta, where it is larger than the seeds' spread there.
+/// The largest loss of accuracy against the smallest beta, where it is larger than the seeds' spread there; among
+/// the betas at which no run failed.
 fn drop_clause(trained: &[&Cell]) -> String {
+    let trained: Vec<&Cell> = trained.iter().copied().filter(|c| c.none_failed()).collect();
     let Some(base) = trained.iter().min_by(|a, b| a.beta.abs().total_cmp(&b.beta.abs())) else {
         return String::new();
     };
@@ -143,49 +227,91 @@ fn drop_clause(trained: &[&Cell]) -> String {
     format!(" (beta = {worst} costs {:.1} points against beta = {base})", 100.0 * drop)
 }
 
-/// Coupled changes forward value, rounding and choice; split rounding and choice; exact the choice alone.
-fn attribution(here: &[&Cell]) -> Vec<String> {
-    let collapsed = |beta: f64, composition| {
-        here.iter().find(|c| c.beta == beta && c.composition == composition).map(|c| c.collapsed())
-    };
-    let where_ = |test: &dyn Fn(f64) -> bool| -> Vec<String> {
-        distinct(here.iter().map(|c| c.beta)).into_iter().filter(|&b| test(b)).map(power_label).collect()
-    };
+/// Coupled changes forward value, rounding and choice; split rounding and choice; exact the choice. Only where one
+/// composition fails in every run and the other in none.
+fn arithmetic(here: &[&Cell]) -> Vec<String> {
     use Composition::{Coupled, Exact, Split};
-    let forward = where_(&|b| collapsed(b, Coupled) == Some(true) && collapsed(b, Split) == Some(false));
-    let rounding = where_(&|b| {
-        let not_forward = collapsed(b, Split) != Some(false);
-        collapsed(b, Coupled) == Some(true) && collapsed(b, Exact) == Some(false) && not_forward
-    });
-    let choice =
-        where_(&|b| b != 0.0 && collapsed(b, Exact) == Some(true) && collapsed(0.0, Exact) == Some(false));
+    let at = |beta: f64, composition| {
+        here.iter().copied().find(|c| c.beta == beta && c.composition == composition)
+    };
+    let fails = |beta, composition| at(beta, composition).is_some_and(Cell::all_failed);
+    let trains = |beta, composition| at(beta, composition).is_some_and(Cell::none_failed);
+    let all = distinct(here.iter().map(|c| c.beta));
+    let parts = |reference: Composition| -> Vec<f64> {
+        let comparable = trains(0.0, Coupled) && trains(0.0, reference);
+        let parts = |b: &f64| comparable && fails(*b, Coupled) && trains(*b, reference);
+        all.iter().copied().filter(parts).collect()
+    };
+    let mut forward = parts(Split);
+    forward.retain(|&b| at(b, Exact).is_none_or(Cell::none_failed));
+    let mut rounding = parts(Exact);
+    rounding.retain(|b| !forward.contains(b));
+    let place = |betas: Vec<f64>| {
+        let width = here[0].precision.bits();
+        format!("at beta = {} in {width} bits", list(&betas.into_iter().map(power_label).collect::<Vec<_>>()))
+    };
     let mut sentences = Vec::new();
     if !forward.is_empty() {
         sentences.push(format!(
-            "So at beta = {} it is the forward pass of the published program, which rounds the maximum away, that \
-             stops training, not the Jacobian.",
-            list(&forward)
+            "So {} it is the forward pass of the published program, which is not exactly the maximum, that stops \
+             training, not the Jacobian.",
+            place(forward)
         ));
     }
     if !rounding.is_empty() {
         sentences.push(format!(
-            "So at beta = {} it is the arithmetic of the published program that stops training, not the choice of \
-             the Jacobian: the same choice trains when it is evaluated exactly.",
-            list(&rounding)
-        ));
-    }
-    if !choice.is_empty() {
-        sentences.push(format!(
-            "At beta = {} the choice of the Jacobian alone is enough to stop training.",
-            list(&choice)
+            "So {} it is the arithmetic of the published program that stops training, not the choice of the \
+             Jacobian: the same choice trains when it is evaluated exactly.",
+            place(rounding)
         ));
     }
     sentences
 }
 
+/// Where every exact run fails, although beta = 0 trains and no other composition does better: in which precisions
+/// that is so, and in which it is not.
+fn choice(cells: &[Cell]) -> Vec<String> {
+    let exact = |c: &&Cell| c.composition == Composition::Exact;
+    let native_trains = |precision| {
+        let native = |c: &&Cell| c.precision == precision && c.beta == 0.0;
+        cells.iter().filter(exact).find(native).is_some_and(Cell::none_failed)
+    };
+    let mut sentences: Vec<(String, Vec<String>)> = Vec::new();
+    for beta in distinct(cells.iter().map(|c| c.beta)).into_iter().filter(|&b| b != 0.0) {
+        let here: Vec<&Cell> = cells.iter().filter(|c| c.beta == beta).collect();
+        let stops = |c: &&Cell| {
+            let of_precision = |other: &&&Cell| other.precision == c.precision;
+            let others_fail = here.iter().filter(of_precision).all(|other| other.collapsed());
+            c.all_failed() && native_trains(c.precision) && others_fail
+        };
+        let here_exact = || here.iter().copied().filter(exact);
+        let stopped: Vec<DType> = here_exact().filter(stops).map(|c| c.precision).collect();
+        if stopped.is_empty() {
+            continue;
+        }
+        let mut text = format!(
+            "the choice of the Jacobian stops training in {} even when it is evaluated exactly",
+            bits(&stopped)
+        );
+        let trained: Vec<DType> = here_exact().filter(|c| c.none_failed()).map(|c| c.precision).collect();
+        if !trained.is_empty() {
+            text += &format!(", though not in {}", bits(&trained));
+        }
+        for c in here_exact().filter(|c| !c.none_failed() && !c.all_failed()) {
+            text += &format!("; in {} it does so in {} of {} runs", bits(&[c.precision]), c.failed, c.runs);
+        }
+        match sentences.iter_mut().find(|(same, _)| *same == text) {
+            Some((_, betas)) => betas.push(power_label(beta)),
+            None => sentences.push((text, vec![power_label(beta)])),
+        }
+    }
+    sentences.into_iter().map(|(text, betas)| format!("At beta = {} {text}.", list(&betas))).collect()
+}
+
 /// The cells as a table in plain text, accuracies in percent.
 pub(super) fn text_table(cells: &[Cell]) -> String {
-    let head = ["bits", "composition", "beta", "runs", "accuracy %", "std", "min", "max", "diverged"];
+    let head =
+        ["bits", "composition", "beta", "runs", "accuracy %", "std", "min", "max", "diverged", "failed"];
     let mut lines = vec![head.map(String::from)];
     lines.extend(cells.iter().map(|c| {
         let percent = |v: f64| format!("{:.2}", 100.0 * v);
@@ -199,10 +325,11 @@ pub(super) fn text_table(cells: &[Cell]) -> String {
             percent(c.min),
             percent(c.max),
             format!("{}/{}", c.diverged, c.runs),
+            format!("{}/{}", c.failed, c.runs),
         ]
     }));
-    let widths: [usize; 9] = std::array::from_fn(|i| lines.iter().map(|l| l[i].len()).max().unwrap_or(0));
-    let pad = |line: &[String; 9]| {
+    let widths: [usize; 10] = std::array::from_fn(|i| lines.iter().map(|l| l[i].len()).max().unwrap_or(0));
+    let pad = |line: &[String; 10]| {
         let cells = line.iter().zip(widths).enumerate();
         let cells = cells.map(|(i, (cell, w))| match i {
             1 => format!("{cell:<w$}"),
@@ -218,16 +345,36 @@ mod tests {
     use super::*;
     use crate::lab::results::tests::row;
 
-    fn cell(composition: Composition, beta: f64, accuracy: [f64; 3]) -> Cell {
+    fn cell_in(precision: DType, composition: Composition, beta: f64, accuracy: [f64; 3]) -> Cell {
         let rows = accuracy.map(|a| row(beta, 0, 2, a));
+        Cell::new(precision, composition, beta, &rows.each_ref()).unwrap()
+    }
+
+    fn cell(composition: Composition, beta: f64, accuracy: [f64; 3]) -> Cell {
+        cell_in(DType::F16, composition, beta, accuracy)
+    }
+
+    /// Runs of which those below 20 % did not diverge.
+    fn untrained(composition: Composition, beta: f64, accuracy: [f64; 3]) -> Cell {
+        let rows = accuracy.map(|a| Row { diverged: false, ..row(beta, 0, 2, a) });
         Cell::new(DType::F16, composition, beta, &rows.each_ref()).unwrap()
+    }
+
+    /// What is said beyond one sentence for each precision and composition.
+    fn claims(cells: &[Cell]) -> Vec<String> {
+        let mut verdict = verdict(cells);
+        verdict.retain(|s| !s.contains(" bits, "));
+        verdict
     }
 
     #[test]
     fn spread_and_divergence_are_counted() {
         let c = cell(Composition::Exact, 1.0, [0.9, 0.96, 0.12]);
-        assert_eq!((c.runs, c.diverged, c.min, c.max), (3, 1, 0.12, 0.96));
+        assert_eq!((c.runs, c.diverged, c.failed, c.min, c.max), (3, 1, 1, 0.12, 0.96));
         assert!((c.mean - 0.66).abs() < 1e-12 && (c.std - 0.4686).abs() < 1e-4, "{c:?}");
+        let c = untrained(Composition::Exact, 1.0, [0.9, 0.19, 0.2]);
+        assert_eq!((c.runs, c.diverged, c.failed), (3, 0, 1));
+        assert!(untrained(Composition::Exact, 1.0, [0.9, 0.1, 0.1]).collapsed());
         assert!(!c.collapsed() && cell(Composition::Exact, 1.0, [0.9, 0.1, 0.0]).collapsed());
         assert!(Cell::new(DType::F16, Composition::Exact, 0.0, &[]).is_none());
     }
@@ -250,9 +397,135 @@ mod tests {
              10³ (beta = 10³ costs 2.5 points against beta = 0).",
         ];
         assert_eq!(verdict[..2], expected);
-        assert!(verdict[2].starts_with("So at beta = 10³ it is the arithmetic"), "{}", verdict[2]);
-        assert!(verdict[3].starts_with("At beta = 10⁴ the choice"), "{}", verdict[3]);
-        assert_eq!(verdict.len(), 4);
+        let arithmetic = "So at beta = 10³ in 16 bits it is the arithmetic of the published program that stops training, \
+                          not the choice of the Jacobian: the same choice trains when it is evaluated exactly.";
+        assert_eq!(verdict[2..], [arithmetic]);
+    }
+
+    const GOOD: [f64; 3] = [0.95, 0.96, 0.955];
+    const LOST: [f64; 3] = [0.1; 3];
+
+    fn grid(precision: DType, lines: &[(Composition, [[f64; 3]; 3])]) -> Vec<Cell> {
+        let line = |(composition, of_beta): &(Composition, [[f64; 3]; 3])| {
+            let betas = [0.0, 1e3, 1e4].into_iter().zip(*of_beta);
+            betas.map(|(beta, a)| cell_in(precision, *composition, beta, a)).collect::<Vec<_>>()
+        };
+        lines.iter().flat_map(line).collect()
+    }
+
+    #[test]
+    fn the_default_grid_is_told_apart() {
+        use Composition::{Coupled, Exact};
+        let narrow = grid(DType::F16, &[(Coupled, [GOOD, LOST, LOST]), (Exact, [GOOD, GOOD, LOST])]);
+        let wide = grid(DType::F32, &[(Coupled, [GOOD; 3]), (Exact, [GOOD; 3])]);
+        let arithmetic = "So at beta = 10³ in 16 bits it is the arithmetic of the published program that stops training, \
+                          not the choice of the Jacobian: the same choice trains when it is evaluated exactly.";
+        let choice = "At beta = 10⁴ the choice of the Jacobian stops training in 16 bits even when it is evaluated exactly";
+        assert_eq!(
+            verdict(&[narrow.clone(), wide].concat()),
+            [
+                "16 bits, coupled: diverges at beta = 10³ and 10⁴ (all 6 runs); 95.5 % test accuracy at beta = 0.",
+                "16 bits, exact: diverges at beta = 10⁴ (all 3 runs); 95.5 % test accuracy at beta = 0 and 10³.",
+                arithmetic,
+                "32 bits, coupled: 95.5 % test accuracy at every beta.",
+                "32 bits, exact: 95.5 % test accuracy at every beta.",
+                &format!("{choice}, though not in 32 bits."),
+            ]
+        );
+        assert_eq!(claims(&narrow), [arithmetic, &format!("{choice}.")]);
+        let mixed = grid(DType::F32, &[(Exact, [GOOD, GOOD, [0.1, 0.9, 0.9]])]);
+        let mixed = claims(&[narrow.clone(), mixed].concat());
+        assert_eq!(mixed, [arithmetic, &format!("{choice}; in 32 bits it does so in 1 of 3 runs.")]);
+        let both = grid(DType::F32, &[(Exact, [GOOD, LOST, LOST])]);
+        assert_eq!(
+            claims(&[narrow, both].concat())[1..],
+            [
+                "At beta = 10³ the choice of the Jacobian stops training in 32 bits even when it is evaluated exactly, \
+                 though not in 16 bits.",
+                &format!("{}.", choice.replace("16 bits", "16 and 32 bits")),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_forward_pass_is_blamed_where_it_is_to_blame() {
+        use Composition::{Coupled, Exact, Split};
+        let lines = [(Coupled, [GOOD, LOST, LOST]), (Split, [GOOD, GOOD, LOST]), (Exact, [GOOD, GOOD, LOST])];
+        let expected = [
+            "So at beta = 10³ in 16 bits it is the forward pass of the published program, which is not exactly the \
+             maximum, that stops training, not the Jacobian.",
+            "At beta = 10⁴ the choice of the Jacobian stops training in 16 bits even when it is evaluated exactly.",
+        ];
+        assert_eq!(claims(&grid(DType::F16, &lines)), expected);
+        assert_eq!(claims(&grid(DType::F16, &lines[..2])), expected[..1], "without exact runs");
+    }
+
+    #[test]
+    fn mixed_numbers_support_no_claim() {
+        use Composition::{Coupled, Exact, Split};
+        let (one, two) = ([0.1, 0.9, 0.9], [0.1, 0.1, 0.9]);
+        let at_1e3 = |of: &[(Composition, [f64; 3])]| {
+            let lines: Vec<_> = of.iter().map(|&(c, accuracy)| (c, [GOOD, accuracy, GOOD])).collect();
+            claims(&grid(DType::F16, &lines))
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(at_1e3(&[(Coupled, LOST), (Split, one), (Exact, two)]), none);
+        assert_eq!(at_1e3(&[(Coupled, two), (Exact, one)]), none);
+        assert_eq!(at_1e3(&[(Coupled, two), (Exact, GOOD)]), none);
+        assert_eq!(at_1e3(&[(Coupled, LOST), (Exact, one)]), none);
+        assert_eq!(at_1e3(&[(Coupled, LOST), (Split, GOOD), (Exact, two)]), none);
+        assert_eq!(
+            at_1e3(&[(Coupled, LOST), (Split, GOOD), (Exact, LOST)]),
+            none,
+            "split has the same choice"
+        );
+        assert_eq!(at_1e3(&[(Coupled, GOOD), (Exact, LOST)]), none, "the same choice trains");
+        assert_eq!(at_1e3(&[(Exact, two)]), none);
+        // Without beta = 0 there is nothing to compare with.
+        let cells = grid(DType::F16, &[(Coupled, [GOOD, LOST, LOST]), (Exact, [GOOD, GOOD, LOST])]);
+        let rest: Vec<Cell> = cells.iter().filter(|c| c.beta != 0.0).cloned().collect();
+        assert_eq!(claims(&rest), none);
+        let one_side = |lost| cells.iter().filter(move |c| c.beta != 0.0 || c.composition != lost).cloned();
+        assert_eq!(claims(&one_side(Exact).collect::<Vec<_>>()), none);
+        assert_eq!(claims(&one_side(Coupled).collect::<Vec<_>>()).len(), 1, "the choice, by the exact runs");
+    }
+
+    #[test]
+    fn where_beta_0_fails_nothing_is_blamed() {
+        use Composition::{Coupled, Exact};
+        let all = [
+            untrained(Coupled, 0.0, LOST),
+            untrained(Coupled, 1e3, LOST),
+            untrained(Exact, 0.0, LOST),
+            untrained(Exact, 1e3, GOOD),
+        ];
+        assert_eq!(
+            verdict(&all),
+            [
+                "Even beta = 0 does not train under these settings (6 of 6 runs); more epochs or images would be needed.",
+                "16 bits, coupled: does not train at beta = 0 and 10³ (all 6 runs).",
+                "16 bits, exact: does not train at beta = 0 (all 3 runs); 95.5 % test accuracy at beta = 10³.",
+            ]
+        );
+        let kinds = [untrained(Exact, 0.0, GOOD), untrained(Exact, 1e3, LOST), cell(Exact, 1e4, LOST)];
+        assert!(
+            verdict(&kinds)[0]
+                .contains(": does not train at beta = 10³ (all 3 runs); diverges at beta = 10⁴ (all")
+        );
+        // One run is enough, in any precision; the words fit what happened.
+        let narrow =
+            grid(DType::F16, &[(Coupled, [[0.9, 0.9, 0.1], LOST, LOST]), (Exact, [GOOD, GOOD, LOST])]);
+        let wide = grid(DType::F32, &[(Coupled, [GOOD; 3]), (Exact, [GOOD; 3])]);
+        assert_eq!(
+            claims(&[narrow.clone(), wide].concat()),
+            [
+                "Even beta = 0 does not train under these settings (1 of 6 runs in 16 bits); a smaller learning rate may \
+              be needed."
+            ]
+        );
+        let both = [untrained(Exact, 0.0, [0.1, 0.9, 0.9]), cell(Coupled, 0.0, [0.1, 0.9, 0.9])];
+        let sentence = &verdict(&both)[0];
+        assert!(sentence.ends_with("(2 of 6 runs); other settings would be needed."), "{sentence}");
     }
 
     #[test]
