@@ -35,12 +35,12 @@ fn cases() -> impl Strategy<Value = Case> {
     })
 }
 
-struct Result_ {
+struct Outcome {
     y: Tensor,
     gx: Tensor,
 }
 
-fn run(engine: &Engine, case: &Case, dtype: DType, kink: MaxPoolKink) -> Result_ {
+fn run(engine: &Engine, case: &Case, dtype: DType, kink: MaxPoolKink) -> Outcome {
     let g = Pool2dGeometry::new(case.shape, case.window).unwrap();
     let x = Tensor::from_f64(dtype, &case.shape, &case.x).unwrap();
     let gy = Tensor::from_f64(dtype, &g.y_shape(), &case.gy).unwrap();
@@ -49,7 +49,7 @@ fn run(engine: &Engine, case: &Case, dtype: DType, kink: MaxPoolKink) -> Result_
     let mut ties = vec![0; g.windows() * tie_bytes(case.window.len())];
     engine.maxpool2d_forward(x.view(), case.window, kink, y.view_mut(), &mut ties).unwrap();
     engine.maxpool2d_backward(gy.view(), &ties, case.window, kink, gx.view_mut()).unwrap();
-    Result_ { y, gx }
+    Outcome { y, gx }
 }
 
 /// Calls `visit(window, members)` with the flat input indices of each window's tied elements.

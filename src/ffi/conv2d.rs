@@ -1,5 +1,5 @@
 use super::engine::{self, tb_engine};
-use super::options::{self, Sized_};
+use super::options::{self, Growable};
 use super::status::tb_status;
 use super::view::{Borrows, tb_view, tb_view_mut};
 use super::{Failure, guard};
@@ -18,7 +18,7 @@ pub struct tb_conv2d_options {
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
-unsafe impl Sized_ for tb_conv2d_options {
+unsafe impl Growable for tb_conv2d_options {
     const FIRST_SIZE: usize = 40;
     fn defaults() -> Self {
         tb_conv2d_options { struct_size: size_of::<Self>(), stride: [1; 2], padding: [0; 2] }

@@ -2,7 +2,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
 use super::handle::{self, Handle, Object};
-use super::options::{self, Sized_};
+use super::options::{self, Growable};
 use super::status::tb_status;
 use super::{Failure, copy_text, guard, non_null_mut, optional_string};
 use crate::engine::{Device, Engine, EngineOptions, LogLevel, Logger};
@@ -66,7 +66,7 @@ pub struct tb_engine_options {
 }
 
 // SAFETY: repr(C), plain numbers and pointers, struct_size first.
-unsafe impl Sized_ for tb_engine_options {
+unsafe impl Growable for tb_engine_options {
     const FIRST_SIZE: usize = 40;
     fn defaults() -> Self {
         tb_engine_options {
@@ -99,7 +99,7 @@ pub struct tb_engine_properties {
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
-unsafe impl Sized_ for tb_engine_properties {
+unsafe impl Growable for tb_engine_properties {
     const FIRST_SIZE: usize = 536;
     fn defaults() -> Self {
         tb_engine_properties {
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn tb_engine_info(
             gpu: info.gpu as i32,
             gpu_f16: info.gpu_f16 as i32,
             threads: info.threads as u32,
-            ..Sized_::defaults()
+            ..Growable::defaults()
         };
         copy_text(&info.name, &mut values.name);
         copy_text(&info.driver, &mut values.driver);

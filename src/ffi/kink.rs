@@ -1,6 +1,6 @@
 use super::Failure;
 use super::guard;
-use super::options::{self, Sized_};
+use super::options::{self, Growable};
 use super::status::tb_status;
 use crate::error::Error;
 use crate::kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, ReluKink};
@@ -61,7 +61,7 @@ pub struct tb_kink {
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
-unsafe impl Sized_ for tb_kink {
+unsafe impl Growable for tb_kink {
     const FIRST_SIZE: usize = 48;
     fn defaults() -> Self {
         tb_kink {

@@ -1,7 +1,7 @@
 use super::conv2d::extents;
 use super::engine::{self, tb_engine};
 use super::kink::{self, tb_kink};
-use super::options::{self, Sized_};
+use super::options::{self, Growable};
 use super::status::tb_status;
 use super::view::{Borrows, tb_view, tb_view_mut};
 use super::{Failure, guard, non_null, non_null_mut};
@@ -23,7 +23,7 @@ pub struct tb_maxpool2d_options {
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
-unsafe impl Sized_ for tb_maxpool2d_options {
+unsafe impl Growable for tb_maxpool2d_options {
     const FIRST_SIZE: usize = 56;
     fn defaults() -> Self {
         tb_maxpool2d_options {

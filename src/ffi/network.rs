@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use super::engine::{self, tb_engine};
 use super::handle::{self, Handle, Object, lock};
 use super::kink::{self, tb_kink};
-use super::options::{self, Sized_};
+use super::options::{self, Growable};
 use super::status::tb_status;
 use super::view::{Borrows, MAX_RANK, TB_DTYPE_F32, dtype, dtype_number, tb_dtype, tb_view, tb_view_mut};
 use super::{Failure, copy_text, guard, non_null_mut, optional_string, string};
@@ -44,7 +44,7 @@ pub struct tb_network_options {
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
-unsafe impl Sized_ for tb_network_options {
+unsafe impl Growable for tb_network_options {
     const FIRST_SIZE: usize = 24;
     fn defaults() -> Self {
         tb_network_options { struct_size: size_of::<Self>(), dtype: TB_DTYPE_F32, classes: 10, seed: 0 }
@@ -76,7 +76,7 @@ pub struct tb_network_properties {
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
-unsafe impl Sized_ for tb_network_properties {
+unsafe impl Growable for tb_network_properties {
     const FIRST_SIZE: usize = 328;
     fn defaults() -> Self {
         tb_network_properties {
@@ -110,7 +110,7 @@ pub struct tb_tensor_properties {
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
-unsafe impl Sized_ for tb_tensor_properties {
+unsafe impl Growable for tb_tensor_properties {
     const FIRST_SIZE: usize = 240;
     fn defaults() -> Self {
         tb_tensor_properties {
@@ -144,7 +144,7 @@ pub struct tb_comparison {
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
-unsafe impl Sized_ for tb_comparison {
+unsafe impl Growable for tb_comparison {
     const FIRST_SIZE: usize = 64;
     fn defaults() -> Self {
         tb_comparison {
@@ -232,7 +232,7 @@ pub unsafe extern "C" fn tb_network_info(
             layer_count: layers.len(),
             classes: layers.last().and_then(|l| l.shape.first().copied()).unwrap_or(0),
             allocated_bytes: network.allocated_bytes(),
-            ..Sized_::defaults()
+            ..Growable::defaults()
         };
         for (to, &from) in values.input_shape.iter_mut().zip(&layers[0].shape) {
             *to = from as i64;
@@ -244,7 +244,7 @@ pub unsafe extern "C" fn tb_network_info(
 }
 
 fn tensor_properties(name: &str, kind: &str, shape: &[usize]) -> tb_tensor_properties {
-    let mut values = tb_tensor_properties { rank: shape.len() as i32, ..Sized_::defaults() };
+    let mut values = tb_tensor_properties { rank: shape.len() as i32, ..Growable::defaults() };
     copy_text(name, &mut values.name);
     copy_text(kind, &mut values.kind);
     for (to, &from) in values.shape.iter_mut().zip(shape) {
@@ -496,7 +496,7 @@ pub unsafe extern "C" fn tb_network_compare(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_network_compare", || unsafe {
         // Looked at before the work is done.
-        options::write(comparison, Sized_::defaults(), "comparison")?;
+        options::write(comparison, Growable::defaults(), "comparison")?;
         let network = get(network)?;
         let mut borrows = Borrows::default();
         let x = borrows.input(x, "x")?;
@@ -510,7 +510,7 @@ pub unsafe extern "C" fn tb_network_compare(
             differing: result.differences.iter().map(|d| d.differing as u64).sum(),
             losses: result.losses,
             shared_forward: result.shared_forward as i32,
-            ..Sized_::defaults()
+            ..Growable::defaults()
         };
         options::write(comparison, values, "comparison")
     })

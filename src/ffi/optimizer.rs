@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use super::engine::{self, tb_engine};
 use super::handle::{self, Handle, Object, OptimizerObject, lock};
 use super::network::{self, tb_network};
-use super::options::{self, Sized_};
+use super::options::{self, Growable};
 use super::status::tb_status;
 use super::view::{Borrows, tb_view, tb_view_mut};
 use super::{Failure, guard, non_null_mut};
@@ -45,7 +45,7 @@ pub struct tb_sgd_options {
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
-unsafe impl Sized_ for tb_sgd_options {
+unsafe impl Growable for tb_sgd_options {
     const FIRST_SIZE: usize = 40;
     fn defaults() -> Self {
         let d = SgdOptions::default();

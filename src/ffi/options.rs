@@ -8,7 +8,7 @@ use crate::error::Error;
 ///
 /// # Safety
 /// `#[repr(C)]`, any bytes are valid, the first field is `struct_size: usize`.
-pub(super) unsafe trait Sized_: Copy {
+pub(super) unsafe trait Growable: Copy {
     /// Size in the first release: no caller has a smaller one.
     const FIRST_SIZE: usize;
     fn defaults() -> Self;
@@ -18,7 +18,7 @@ pub(super) unsafe trait Sized_: Copy {
 ///
 /// # Safety
 /// A non-NULL `options` must be valid for writes of `struct_size` bytes.
-pub(super) unsafe fn init<T: Sized_>(
+pub(super) unsafe fn init<T: Growable>(
     options: *mut T,
     struct_size: usize,
     argument: &str,
@@ -26,7 +26,7 @@ pub(super) unsafe fn init<T: Sized_>(
     check_pointer(options, argument)?;
     check_size::<T>(struct_size, "struct_size")?;
     let mut defaults = T::defaults();
-    // SAFETY: struct_size is the first field of every Sized_.
+    // SAFETY: struct_size is the first field of every Growable.
     unsafe { *(&raw mut defaults).cast::<usize>() = struct_size };
     let known = struct_size.min(size_of::<T>());
     // SAFETY: the caller's promise; `known` bytes are within both structs.
@@ -41,7 +41,7 @@ pub(super) unsafe fn init<T: Sized_>(
 ///
 /// # Safety
 /// A non-NULL `options` must be valid for reads of the `struct_size` bytes that it states.
-pub(super) unsafe fn read<T: Sized_>(options: *const T, argument: &str) -> Result<T, Failure> {
+pub(super) unsafe fn read<T: Growable>(options: *const T, argument: &str) -> Result<T, Failure> {
     let mut result = T::defaults();
     if options.is_null() {
         return Ok(result);
@@ -67,7 +67,7 @@ pub(super) unsafe fn read<T: Sized_>(options: *const T, argument: &str) -> Resul
 ///
 /// # Safety
 /// A non-NULL `properties` must be valid for reads and writes of the `struct_size` bytes that it states.
-pub(super) unsafe fn write<T: Sized_>(
+pub(super) unsafe fn write<T: Growable>(
     properties: *mut T,
     mut values: T,
     argument: &str,
@@ -88,7 +88,7 @@ pub(super) unsafe fn write<T: Sized_>(
 /// A size far above every struct is a forgotten initialisation rather than a newer caller.
 const LARGEST: usize = 1 << 16;
 
-fn check_size<T: Sized_>(size: usize, argument: &str) -> Result<(), Failure> {
+fn check_size<T: Growable>(size: usize, argument: &str) -> Result<(), Failure> {
     if (T::FIRST_SIZE..=LARGEST).contains(&size) {
         return Ok(());
     }
