@@ -1,7 +1,7 @@
 // gx[n,i] = sum over o of gy[n,o] weight[o,i]
 // gy [N,O], weight [O,I], gx [N,I].
 #import types
-#import gemm
+#import linear
 
 struct Params {
     m: u32, // N
@@ -15,9 +15,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read> weight: array<T>;
 @group(0) @binding(2) var<storage, read_write> gx: array<T>;
 @group(0) @binding(3) var<storage, read> params: Params;
-
-var<private> row0: u32;
-var<private> column0: u32;
 
 fn stage_a(thread: u32, k0: u32, end: u32) {
     let k = thread % TILE_K;
@@ -54,19 +51,4 @@ fn store(row: u32, column: u32, values: vec4<f32>) {
             gx[(row + i) * params.n + column] = T(values[i]);
         }
     }
-}
-
-@compute @workgroup_size(THREADS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let tile = group_index(group, groups);
-    if (tile >= params.tiles) {
-        return;
-    }
-    row0 = tile % params.tiles_m * TILE_M;
-    column0 = tile / params.tiles_m * TILE_N;
-    gemm(thread, row0, column0, 0u, params.k);
 }

@@ -2,7 +2,7 @@
 // x [N,I], gy [N,O], gweight [O,I], gbias [O].
 // Where the bias gradient is wanted it is one more column, whose factor is 1.
 #import types
-#import gemm
+#import linear
 
 struct Params {
     m: u32, // O
@@ -22,9 +22,6 @@ struct Params {
 #else
 @group(0) @binding(3) var<storage, read> params: Params;
 #endif
-
-var<private> row0: u32;
-var<private> column0: u32;
 
 fn stage_a(thread: u32, k0: u32, end: u32) {
     let k = thread / (TILE_M / 4u);
@@ -69,19 +66,4 @@ fn store(row: u32, column: u32, values: vec4<f32>) {
             gweight[(row + i) * params.features + column] = T(values[i]);
         }
     }
-}
-
-@compute @workgroup_size(THREADS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let tile = group_index(group, groups);
-    if (tile >= params.tiles) {
-        return;
-    }
-    row0 = tile % params.tiles_m * TILE_M;
-    column0 = tile / params.tiles_m * TILE_N;
-    gemm(thread, row0, column0, 0u, params.k);
 }

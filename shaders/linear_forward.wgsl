@@ -1,7 +1,7 @@
 // y[n,o] = bias[o] + sum over i of x[n,i] weight[o,i]
 // x [N,I], weight [O,I], bias [O], y [N,O].
 #import types
-#import gemm
+#import linear
 
 struct Params {
     m: u32, // N
@@ -21,9 +21,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<T>;
 @group(0) @binding(3) var<storage, read> params: Params;
 #endif
-
-var<private> row0: u32;
-var<private> column0: u32;
 
 fn stage_a(thread: u32, k0: u32, end: u32) {
     let k = thread % TILE_K;
@@ -64,19 +61,4 @@ fn store(row: u32, column: u32, values: vec4<f32>) {
 #endif
         }
     }
-}
-
-@compute @workgroup_size(THREADS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let tile = group_index(group, groups);
-    if (tile >= params.tiles) {
-        return;
-    }
-    row0 = tile % params.tiles_m * TILE_M;
-    column0 = tile / params.tiles_m * TILE_N;
-    gemm(thread, row0, column0, 0u, params.k);
 }

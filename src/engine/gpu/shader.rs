@@ -28,7 +28,8 @@ pub(super) const KERNELS: &[(&str, &str)] = sources!("":
     "sgd",
 );
 
-const SHARED: &[(&str, &str)] = sources!("shared/": "exp_log", "gemm", "groups", "index", "philox", "types");
+const SHARED: &[(&str, &str)] =
+    sources!("shared/": "exp_log", "gemm", "groups", "index", "linear", "philox", "types");
 
 /// The source of a kernel with its directives resolved.
 pub(super) fn expand(kernel: &str, defines: &[&str]) -> Result<String> {
