@@ -9,8 +9,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use tiebreak::data::mnist::Mnist;
-use tiebreak::data::{mnist, synthetic};
+use tiebreak::data::{Split, mnist, synthetic};
 use tiebreak::lab::Row;
 use tiebreak::lab::reliability::{Outcome, Progress, ReliabilityOptions, Unit, run};
 use tiebreak::{Composition, DType, Device, Engine, EngineOptions};
@@ -161,13 +160,13 @@ fn reliability(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
 /// Test images beside the embedded training digits.
 const TEST_IMAGES: usize = 2000;
 
-fn load(args: &Args) -> tiebreak::Result<Mnist> {
+fn load(args: &Args) -> tiebreak::Result<Split> {
     let limit = args.limit;
     match &args.data {
         None => Ok(synthetic::embedded(limit.unwrap_or(6400), TEST_IMAGES)),
         Some(dir) => {
-            let Mnist { train, test } = mnist::load(dir)?;
-            Ok(Mnist { train: train.take(limit.unwrap_or(usize::MAX)), test })
+            let Split { train, test } = mnist::load(dir)?;
+            Ok(Split { train: train.take(limit.unwrap_or(usize::MAX)), test })
         }
     }
 }

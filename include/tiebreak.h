@@ -12,24 +12,26 @@
  * untouched, or undefined where work had begun. No call aborts, and no panic or exception leaves the library: an
  * internal error is TB_STATUS_PANIC and the program may go on. The library prints nothing.
  *
- * Handles (tb_engine, tb_network, tb_optimizer) look like pointers and are tokens: never dereference them. A handle
- * that was freed, is of another type or was never created gives TB_STATUS_INVALID_HANDLE. Freeing NULL is fine. An
- * object lives until its handle is freed and nothing else needs it, so the order of freeing does not matter.
+ * Handles (tb_engine, tb_graph, tb_network, tb_optimizer) look like pointers and are tokens: never dereference them. A
+ * handle that was freed, is of another type or was never created gives TB_STATUS_INVALID_HANDLE. Freeing NULL is fine.
+ * An object lives until its handle is freed and nothing else needs it, so the order of freeing does not matter.
  *
  * Tensors are the caller's memory, dense and row-major, described by a tb_view or tb_view_mut: [N, C, H, W] images,
- * [O, C, KH, KW] convolution weights, [O, I] linear weights. They are borrowed for the length of one call, never
- * kept. All tensors of a call have one dtype; outputs overlap nothing. Strings are NUL-terminated UTF-8.
+ * [O, C / groups, KH, KW] convolution weights, [O, I] linear weights. They are borrowed for the length of one call,
+ * never kept. All tensors of a call have one dtype unless its function says otherwise; outputs overlap nothing. Strings
+ * and paths of files are NUL-terminated UTF-8.
  *
  * Structs with struct_size grow with the library: call the init function, or for a struct that the library fills
- * set struct_size = sizeof(it). A program compiled with an older header works with a newer library.
+ * set struct_size = sizeof(it). In an array that the library fills the first one's struct_size speaks for all. A
+ * program compiled with an older header works with a newer library.
  *
  * Threads. Any handle may be used from any thread; calls on one engine run one after the other. There is no global
  * state but the table of handles, each thread's error message, and a Rust panic hook that keeps the library quiet.
  *
  * Numbers. Sums are accumulated in f32 for f16 and f32, in f64 for f64; an operator rounds to nearest even once for
- * each element that it writes (MaxPool under TB_COMPOSITION_SPLIT and _COUPLED, overlapping windows, and SGD as their
- * functions say). The same inputs give the same bits on the same machine, whatever the number of threads; another
- * kind of processor, or a GPU, may order the sums of convolutions and linear layers differently.
+ * each element that it writes (MaxPool under TB_COMPOSITION_SPLIT and _COUPLED, overlapping windows, norm pooling, and
+ * optimizers as their functions say). The same inputs give the same bits on the same machine, whatever the number of
+ * threads; another kind of processor, or a GPU, may order the sums of convolutions and linear layers differently.
  */
 
 #ifndef TIEBREAK_H
@@ -49,14 +51,23 @@
 typedef struct tb_engine tb_engine;
 
 /**
- * A network whose parameters, gradients and activations live on an engine. Created by `tb_network_create`,
- * given back by `tb_network_free`.
+ * The layers of a network to be, and the shapes between them. Created by `tb_graph_create` or `tb_graph_from_zoo`,
+ * given back by `tb_graph_free`.
+ *
+ * Layers are added one by one, each on the nodes of earlier ones; the last one added is the output. A network takes
+ * a copy: the graph may be freed, or go on growing, afterwards.
+ */
+typedef struct tb_graph tb_graph;
+
+/**
+ * A network whose parameters, gradients and activations live on an engine. Created by `tb_network_create` or
+ * `tb_network_create_from_graph`, given back by `tb_network_free`.
  */
 typedef struct tb_network tb_network;
 
 /**
- * Updates the parameters of one network, which it keeps alive. Created by `tb_optimizer_create_sgd`, given
- * back by `tb_optimizer_free`.
+ * Updates the parameters of one network, which it keeps alive. Created by `tb_optimizer_create`, given back by
+ * `tb_optimizer_free`.
  */
 typedef struct tb_optimizer tb_optimizer;
 
@@ -109,6 +120,11 @@ typedef struct tb_engine_options {
      * Passed to `log`; must stay valid as long as the engine or a network on it lives.
      */
     void *log_user_data;
+    /**
+     * Bytes that one network may hold; 0, the default: on the CPU what the system has available, on a GPU what the
+     * driver gives.
+     */
+    size_t memory_limit;
 } tb_engine_options;
 
 /**
@@ -140,6 +156,32 @@ typedef struct tb_engine_properties {
      */
     char driver[256];
 } tb_engine_properties;
+
+/**
+ * Bytes that an engine holds for all its networks and calls; filled by `tb_engine_memory`.
+ */
+typedef struct tb_memory_use {
+    /**
+     * `sizeof(tb_memory_use)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * In host memory, now: what the CPU computes with.
+     */
+    size_t host_bytes;
+    /**
+     * The most so far.
+     */
+    size_t host_peak;
+    /**
+     * On the GPU, now; 0 where there is none.
+     */
+    size_t device_bytes;
+    /**
+     * The most so far.
+     */
+    size_t device_peak;
+} tb_memory_use;
 
 /**
  * Which kink a choice is about.
@@ -193,10 +235,14 @@ typedef struct tb_kink {
      * ReLU: the derivative at 0, any number within the range of float.
      */
     double alpha;
+    /**
+     * Norm pooling: what each element of a window of zeros gets of g, any number within the range of float.
+     */
+    double at_zero;
 } tb_kink;
 
 /**
- * Stride and padding of a convolution; `tb_conv2d_options_init` sets the defaults.
+ * The window of a convolution; `tb_conv2d_options_init` sets the defaults.
  */
 typedef struct tb_conv2d_options {
     /**
@@ -211,6 +257,18 @@ typedef struct tb_conv2d_options {
      * Zeros on each side, height and width; default 0, 0.
      */
     int64_t padding[2];
+    /**
+     * Distance between the elements of the kernel, height and width; default 1, 1.
+     */
+    int64_t dilation[2];
+    /**
+     * Groups of channels that do not see each other; default 1.
+     */
+    int64_t groups;
+    /**
+     * Height and width; `tb_graph_conv2d` needs them. 0, the default, means the weight's.
+     */
+    int64_t kernel[2];
 } tb_conv2d_options;
 
 /**
@@ -267,11 +325,11 @@ typedef struct tb_view_mut {
 } tb_view_mut;
 
 /**
- * The window of a max pooling; `tb_maxpool2d_options_init` sets the defaults.
+ * The window of a pooling; `tb_pool2d_options_init` sets the defaults.
  */
-typedef struct tb_maxpool2d_options {
+typedef struct tb_pool2d_options {
     /**
-     * `sizeof(tb_maxpool2d_options)`.
+     * `sizeof(tb_pool2d_options)`.
      */
     size_t struct_size;
     /**
@@ -283,77 +341,213 @@ typedef struct tb_maxpool2d_options {
      */
     int64_t stride[2];
     /**
-     * On each side, height and width, at most half the kernel; default 0, 0. Padding never belongs to a window.
+     * On each side, height and width, at most half the kernel; default 0, 0. Padding never belongs to a window of a
+     * max or norm pooling; an average counts it as zeros.
      */
     int64_t padding[2];
-} tb_maxpool2d_options;
+} tb_pool2d_options;
 
 /**
- * How to create a network of the zoo; `tb_network_options_init` sets the defaults.
+ * Scalars of a batch normalisation, as PyTorch's `torch.nn.BatchNorm2d`; `tb_batchnorm_options_init` sets the
+ * defaults.
  */
-typedef struct tb_network_options {
+typedef struct tb_batchnorm_options {
     /**
-     * `sizeof(tb_network_options)`.
+     * `sizeof(tb_batchnorm_options)`.
      */
     size_t struct_size;
     /**
-     * A `TB_DTYPE_` value; default f32.
+     * Added to the variance, at least 0; default 1e-5.
      */
-    tb_dtype dtype;
+    double eps;
+    /**
+     * Share of the batch's statistics that the running ones take, 0 to 1; default 0.1.
+     */
+    double momentum;
+} tb_batchnorm_options;
+
+/**
+ * Parameters that are trained differently; `tb_parameter_group_init` sets the defaults.
+ */
+typedef struct tb_parameter_group {
+    /**
+     * `sizeof(tb_parameter_group)`.
+     */
+    size_t struct_size;
+    /**
+     * Which: names that match a pattern with * and ?, such as "features.0.*"; NULL, the default, means biases, and
+     * weights and biases of batch normalisation.
+     */
+    const char *names;
+    /**
+     * What the learning rate is multiplied by; default 1.
+     */
+    double learning_rate_factor;
+    /**
+     * Instead of the optimizer's `weight_decay`; below 0, the default, means the optimizer's.
+     */
+    double weight_decay;
+} tb_parameter_group;
+
+/**
+ * How parameters are updated, with PyTorch's order of operations.
+ */
+typedef int32_t tb_algorithm;
+
+/**
+ * An algorithm with its scalars, and what an optimizer does besides; `tb_optimizer_options_init` sets the defaults of
+ * the algorithm. What it does not have does not count.
+ */
+typedef struct tb_optimizer_options {
+    /**
+     * `sizeof(tb_optimizer_options)`.
+     */
+    size_t struct_size;
+    /**
+     * A `TB_ALGORITHM_` value.
+     */
+    tb_algorithm algorithm;
+    /**
+     * SGD: not 0 for Nesterov's momentum, which needs momentum above 0 and no dampening; default 0.
+     */
+    int32_t nesterov;
+    /**
+     * Adam, AdamW: not 0 to divide by the largest second average so far; default 0.
+     */
+    int32_t amsgrad;
+    /**
+     * RMSprop: not 0 to divide by the standard deviation of the gradient, not its root mean square; default 0.
+     */
+    int32_t centered;
+    /**
+     * Step length, at least 0; default 0.01, of Adam and AdamW 0.001.
+     */
+    double learning_rate;
+    /**
+     * At least 0: this times the parameter is added to the gradient; of AdamW it is the share of the parameter, times
+     * the step length, that a step takes away. Default 0, of AdamW 0.01.
+     */
+    double weight_decay;
+    /**
+     * SGD, RMSprop: share of the momentum buffer that is kept, at least 0; default 0, which keeps no buffer.
+     */
+    double momentum;
+    /**
+     * SGD: share of the gradient that the momentum buffer does not take; default 0.
+     */
+    double dampening;
+    /**
+     * Adam, AdamW: shares of the two moving averages that a step keeps, from 0 to below 1; default 0.9, 0.999.
+     */
+    double betas[2];
+    /**
+     * RMSprop: share of the moving averages that a step keeps, at least 0; default 0.99.
+     */
+    double alpha;
+    /**
+     * Adam, AdamW, RMSprop: added to the root of the average, at least 0; default 1e-8, which is 0 in f16.
+     */
+    double eps;
+    /**
+     * `tb_optimizer_create`: exceptions by parameter, which belongs to the first group that holds it; NULL, the
+     * default, means none.
+     */
+    const struct tb_parameter_group *groups;
+    /**
+     * How many.
+     */
+    size_t group_count;
+    /**
+     * `tb_optimizer_create`: scales all gradients down together where the Euclidean norm over all of them exceeds
+     * this, as `torch.nn.utils.clip_grad_norm_`; 0, the default, means never.
+     */
+    double clip_norm;
+    /**
+     * `tb_optimizer_create`: not 0 for dynamic loss scaling, as `torch.amp.GradScaler`: a step with a gradient that is
+     * not finite is skipped and the scale multiplied by `backoff_factor`; after `growth_interval` good steps in a row
+     * it is multiplied by `growth_factor`. Default 0.
+     */
+    int32_t grad_scaler;
+    /**
+     * At least 1; default 2000.
+     */
+    uint32_t growth_interval;
+    /**
+     * The scale at first, above 0; default 65536.
+     */
+    double loss_scale;
+    /**
+     * Above 1; default 2.
+     */
+    double growth_factor;
+    /**
+     * Between 0 and 1; default 0.5.
+     */
+    double backoff_factor;
+} tb_optimizer_options;
+
+/**
+ * Which network of the zoo; `tb_zoo_options_init` sets the defaults. A network ignores what it does not have.
+ */
+typedef struct tb_zoo_options {
+    /**
+     * `sizeof(tb_zoo_options)`.
+     */
+    size_t struct_size;
     /**
      * Number of classes; default 10.
      */
     uint32_t classes;
     /**
-     * Seed of PyTorch's default initialisation; default 0. The same values for each dtype, each rounded once.
+     * Not 0: with batch normalisation, as behind a name the suffix "_bn"; default 0.
      */
-    uint64_t seed;
-} tb_network_options;
+    int32_t batch_norm;
+    /**
+     * Channels of the first convolution, of which the others are multiples; default 64. LeNet-5's are fixed.
+     */
+    uint32_t base_width;
+    /**
+     * LeNet-5: widths of the two hidden fully connected layers; default 120, 84.
+     */
+    uint32_t hidden[2];
+    /**
+     * `[C, H, W]` of a sample; 0, 0, 0, the default, means the network's own.
+     */
+    int64_t input_shape[3];
+    /**
+     * Which of the networks of that name: "cifar" (images `[3, 32, 32]`), "imagenet" (`[3, 224, 224]`; both as the
+     * published code has them) or "torchvision" (`[3, 224, 224]`); NULL, the default, means "cifar". LeNet-5
+     * (`[1, 28, 28]`) is one.
+     */
+    const char *variant;
+} tb_zoo_options;
 
 /**
- * What a network is; filled by `tb_network_info`.
+ * What a graph is; filled by `tb_graph_info`.
  */
-typedef struct tb_network_properties {
+typedef struct tb_graph_properties {
     /**
-     * `sizeof(tb_network_properties)`; set by the caller.
+     * `sizeof(tb_graph_properties)`; set by the caller.
      */
     size_t struct_size;
-    /**
-     * A `TB_DTYPE_` value.
-     */
-    tb_dtype dtype;
-    /**
-     * 1 where a GPU runs it, else 0.
-     */
-    int32_t gpu;
-    /**
-     * Number of parameter tensors.
-     */
-    size_t parameter_count;
     /**
      * Number of layers, the input counted.
      */
     size_t layer_count;
     /**
-     * Number of classes.
-     */
-    size_t classes;
-    /**
-     * Bytes that it holds on its engine.
-     */
-    size_t allocated_bytes;
-    /**
      * `[C, H, W]` of the input.
      */
     int64_t input_shape[3];
-    /**
-     * Why a GPU engine leaves it to the CPU; empty where it does not.
-     */
-    char placement[256];
-} tb_network_properties;
+} tb_graph_properties;
 
 /**
- * A parameter or a layer; filled by `tb_network_parameter_info` and `tb_network_layer_info`.
+ * A layer of a graph: its place in the order in which they were added, as `tb_graph_layer_info` and
+ * `tb_network_layer_info` count them.
+ */
+typedef size_t tb_node;
+
+/**
+ * A layer, a parameter or a buffer; filled by the `_info` functions of graphs and networks.
  */
 typedef struct tb_tensor_properties {
     /**
@@ -361,11 +555,11 @@ typedef struct tb_tensor_properties {
      */
     size_t struct_size;
     /**
-     * Name, PyTorch's where the network comes from there: "features.0.weight".
+     * Name, PyTorch's where the network comes from there: "features.0.weight"; cut where it has more than 127 bytes.
      */
     char name[128];
     /**
-     * "parameter", or the layer's kind: "conv2d", "relu", "maxpool2d" ...
+     * "parameter", "buffer", or the layer's kind: "conv2d", "relu", "maxpool2d" ...
      */
     char kind[32];
     /**
@@ -379,11 +573,125 @@ typedef struct tb_tensor_properties {
 } tb_tensor_properties;
 
 /**
- * Gradients of two choices on the same weights and batch; filled by `tb_network_compare`.
+ * How to create a network; `tb_network_options_init` sets the defaults.
+ */
+typedef struct tb_network_options {
+    /**
+     * `sizeof(tb_network_options)`.
+     */
+    size_t struct_size;
+    /**
+     * Its arithmetic: "f16", "f32" or "f64" throughout; "mixed": f16 operators on f32 parameters, to be trained with
+     * loss scaling; "f16+narrow": sums in f16 too, on the CPU; or every stored value rounded to a simulated format:
+     * "bf16", "tf32", "e4m3", "e5m2", any "e<exponent bits>m<fraction bits>", each also with random rounding as
+     * "e5m2:stochastic(<seed>)". NULL, the default, means "f32".
+     */
+    const char *precision;
+    /**
+     * How parameters start: "pytorch" (its defaults), "kaiming_uniform_fan_in", "kaiming_uniform_fan_out",
+     * "kaiming_normal_fan_in", "kaiming_normal_fan_out", or as published "resnet", "densenet", "volume". NULL, the
+     * default, means "pytorch".
+     */
+    const char *initialization;
+    /**
+     * Seed of initialisation and dropout; default 0. The same values for each precision, each rounded once.
+     */
+    uint64_t seed;
+} tb_network_options;
+
+/**
+ * What a network is; filled by `tb_network_info`.
+ */
+typedef struct tb_network_properties {
+    /**
+     * `sizeof(tb_network_properties)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * A `TB_DTYPE_` value: of the batches that it takes, its activations and logits.
+     */
+    tb_dtype dtype;
+    /**
+     * A `TB_DTYPE_` value: of parameters, buffers and gradients as the host reads and writes them. Another than
+     * `dtype` with "mixed" precision.
+     */
+    tb_dtype parameter_dtype;
+    /**
+     * 1 where a GPU runs it, else 0.
+     */
+    int32_t gpu;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+    /**
+     * Number of parameter tensors.
+     */
+    size_t parameter_count;
+    /**
+     * Number of buffers: running statistics of batch normalisation.
+     */
+    size_t buffer_count;
+    /**
+     * Number of layers, the input counted.
+     */
+    size_t layer_count;
+    /**
+     * Number of entries of `tb_network_census`.
+     */
+    size_t census_count;
+    /**
+     * Number of classes.
+     */
+    size_t classes;
+    /**
+     * Bytes that it holds on its engine.
+     */
+    size_t allocated_bytes;
+    /**
+     * `[C, H, W]` of the input.
+     */
+    int64_t input_shape[3];
+    /**
+     * Its arithmetic, as in `tb_network_options`.
+     */
+    char precision[64];
+    /**
+     * Why a GPU engine leaves it to the CPU; empty where it does not.
+     */
+    char placement[256];
+} tb_network_properties;
+
+/**
+ * Order of the sums over the batch in gradients of parameters and in batch statistics.
+ */
+typedef int32_t tb_reduction_order;
+
+/**
+ * What one of several alternatives computes at a layer; see `tb_network_compare`.
+ */
+typedef struct tb_choice {
+    /**
+     * Number of the alternative, from 0.
+     */
+    size_t alternative;
+    /**
+     * The layer's name; NULL for every layer of the kink's kind.
+     */
+    const char *layer;
+    /**
+     * What it computes there.
+     */
+    const struct tb_kink *kink;
+} tb_choice;
+
+/**
+ * Gradients under the present choices and under an alternative, on the same weights and batch; filled by
+ * `tb_network_compare`.
  */
 typedef struct tb_comparison {
     /**
-     * `sizeof(tb_comparison)`; set by the caller.
+     * `sizeof(tb_comparison)`; set by the caller, of an array in the first.
      */
     size_t struct_size;
     /**
@@ -403,7 +711,7 @@ typedef struct tb_comparison {
      */
     uint64_t differing;
     /**
-     * Loss under the first and the second choice.
+     * Loss under the present choices and under the alternative.
      */
     double losses[2];
     /**
@@ -413,31 +721,233 @@ typedef struct tb_comparison {
 } tb_comparison;
 
 /**
- * Scalars of stochastic gradient descent, as PyTorch's `torch.optim.SGD`; `tb_sgd_options_init` sets the
- * defaults.
+ * How far two gradients of one parameter are apart; filled by `tb_network_compare`.
  */
-typedef struct tb_sgd_options {
+typedef struct tb_difference {
     /**
-     * `sizeof(tb_sgd_options)`.
+     * `sizeof(tb_difference)`; set by the caller, of an array in the first.
      */
     size_t struct_size;
     /**
-     * Step length, at least 0; default 0.01.
+     * The parameter; its first 127 bytes.
+     */
+    char name[128];
+    /**
+     * Sum of absolute differences.
+     */
+    double l1;
+    /**
+     * Euclidean norm of the difference.
+     */
+    double l2;
+    /**
+     * Largest absolute difference.
+     */
+    double linf;
+    /**
+     * Number of elements that are not equal.
+     */
+    uint64_t differing;
+} tb_difference;
+
+/**
+ * Norms of the gradient of one parameter; filled by `tb_network_gradient_norms`.
+ */
+typedef struct tb_norms {
+    /**
+     * `sizeof(tb_norms)`; set by the caller, of an array in the first.
+     */
+    size_t struct_size;
+    /**
+     * The parameter; its first 127 bytes.
+     */
+    char name[128];
+    /**
+     * Sum of absolute values.
+     */
+    double l1;
+    /**
+     * Euclidean norm.
+     */
+    double l2;
+    /**
+     * Largest absolute value.
+     */
+    double linf;
+    /**
+     * Number of elements that are not finite.
+     */
+    uint64_t non_finite;
+} tb_norms;
+
+/**
+ * What was counted at one kink layer, of a max pooling for one number of ties; filled by `tb_network_census`.
+ */
+typedef struct tb_census_entry {
+    /**
+     * `sizeof(tb_census_entry)`; set by the caller, of an array in the first.
+     */
+    size_t struct_size;
+    /**
+     * The layer; its first 127 bytes.
+     */
+    char layer[128];
+    /**
+     * `TB_KINK_MAXPOOL` or `TB_KINK_RELU`.
+     */
+    tb_kink_kind kind;
+    /**
+     * MaxPool: the number of elements that attain the maximum, from 0 (windows that hold a NaN) and 1 (no tie) to all
+     * of the window. ReLU: 0.
+     */
+    uint32_t ties;
+    /**
+     * MaxPool: windows with so many ties whose maximum is 0. ReLU: inputs that are 0.
+     */
+    uint64_t zero;
+    /**
+     * MaxPool: those of them where the choice can matter: they receive a gradient that is not 0, and at least one tied
+     * element passes it on through the ReLU before, where there is one. ReLU: 0.
+     */
+    uint64_t zero_alive;
+    /**
+     * MaxPool: windows with so many ties whose maximum is not 0. ReLU: inputs that are not 0.
+     */
+    uint64_t nonzero;
+    /**
+     * MaxPool: those of them where the choice can matter. ReLU: 0.
+     */
+    uint64_t nonzero_alive;
+} tb_census_entry;
+
+/**
+ * Bytes that a run needs on the engine that runs the network; filled by `tb_network_memory_plan`.
+ */
+typedef struct tb_memory_plan {
+    /**
+     * `sizeof(tb_memory_plan)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * Parameters, their master copies and running statistics.
+     */
+    size_t parameters;
+    /**
+     * Gradients.
+     */
+    size_t gradients;
+    /**
+     * Activations and their gradients, which share memory as soon as they are dead, tie sets, input and labels.
+     */
+    size_t activations;
+    /**
+     * Memory that the GPU's kernels share; the CPU's take theirs as they run.
+     */
+    size_t scratch;
+    /**
+     * The largest single buffer.
+     */
+    size_t largest;
+    /**
+     * All of it, `largest` apart, which is a part of it.
+     */
+    size_t total;
+} tb_memory_plan;
+
+/**
+ * Where an optimizer stands; filled by `tb_optimizer_info`.
+ */
+typedef struct tb_optimizer_properties {
+    /**
+     * `sizeof(tb_optimizer_properties)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * The present step length.
      */
     double learning_rate;
     /**
-     * Share of the momentum buffer that is kept, at least 0; default 0, which keeps no buffer.
+     * What the next loss is scaled by; 1 without loss scaling.
      */
-    double momentum;
+    double loss_scale;
     /**
-     * `weight_decay` times the parameter is added to the gradient; at least 0; default 0.
+     * Steps that changed the parameters.
      */
-    double weight_decay;
+    uint64_t steps;
     /**
-     * 1 for Nesterov's momentum, which needs momentum above 0; default 0.
+     * A `TB_ALGORITHM_` value.
      */
-    int32_t nesterov;
-} tb_sgd_options;
+    tb_algorithm algorithm;
+} tb_optimizer_properties;
+
+/**
+ * What a step did; filled by `tb_optimizer_step` and `tb_optimizer_train_step`.
+ */
+typedef struct tb_step_report {
+    /**
+     * `sizeof(tb_step_report)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * The mean cross-entropy of the last run with labels, before the update; NaN where there was none.
+     */
+    double loss;
+    /**
+     * Euclidean norm of all gradients before clipping; NaN unless clipping or loss scaling asked for it.
+     */
+    double gradient_norm;
+    /**
+     * What the next loss is scaled by; 1 without loss scaling.
+     */
+    double loss_scale;
+    /**
+     * 1 where loss scaling skipped the update because a gradient was not finite, else 0.
+     */
+    int32_t skipped;
+} tb_step_report;
+
+/**
+ * How a learning rate depends on the epoch, with the values of PyTorch's `torch.optim.lr_scheduler`.
+ */
+typedef int32_t tb_schedule_kind;
+
+/**
+ * A schedule of learning rates; `tb_schedule_init` sets the defaults.
+ */
+typedef struct tb_schedule {
+    /**
+     * `sizeof(tb_schedule)`.
+     */
+    size_t struct_size;
+    /**
+     * A `TB_SCHEDULE_` value: which of the fields below count; default constant.
+     */
+    tb_schedule_kind kind;
+    /**
+     * Step, multi-step, exponential: factor of each change, at least 0; default 0.1.
+     */
+    double gamma;
+    /**
+     * Step: epochs between two changes, at least 1; default 1.
+     */
+    uint64_t step_size;
+    /**
+     * Multi-step: epochs at which the rate changes.
+     */
+    const uint64_t *milestones;
+    /**
+     * Multi-step: how many.
+     */
+    size_t milestone_count;
+    /**
+     * Cosine: epochs from the base rate down to `eta_min`, at least 1; default 1. It rises again after that.
+     */
+    uint64_t t_max;
+    /**
+     * Cosine: the lowest rate, at least 0; default 0.
+     */
+    double eta_min;
+} tb_schedule;
 
 /**
  * Success.
@@ -565,6 +1075,11 @@ typedef struct tb_sgd_options {
 #define TB_KINK_RELU 1
 
 /**
+ * Windows of zeros of a norm pooling.
+ */
+#define TB_KINK_NORM_POOL 2
+
+/**
  * g to the first of A: PyTorch's max_pool2d.
  */
 #define TB_JACOBIAN_NATIVE 0
@@ -603,6 +1118,67 @@ typedef struct tb_sgd_options {
  * The published program, operation by operation in the storage type: its forward is not the maximum.
  */
 #define TB_COMPOSITION_COUPLED 2
+
+/**
+ * Stochastic gradient descent: `torch.optim.SGD`.
+ */
+#define TB_ALGORITHM_SGD 0
+
+/**
+ * `torch.optim.Adam`.
+ */
+#define TB_ALGORITHM_ADAM 1
+
+/**
+ * `torch.optim.AdamW`: Adam with decoupled weight decay.
+ */
+#define TB_ALGORITHM_ADAMW 2
+
+/**
+ * `torch.optim.RMSprop`.
+ */
+#define TB_ALGORITHM_RMS_PROP 3
+
+/**
+ * The input of every graph.
+ */
+#define TB_GRAPH_INPUT 0
+
+/**
+ * The order of the samples.
+ */
+#define TB_REDUCTION_ORDER_FIXED 0
+
+/**
+ * An order drawn from a seed, the layer and the number of training steps: imitates, repeatably, the order of GPU
+ * atomics.
+ */
+#define TB_REDUCTION_ORDER_SEEDED 1
+
+/**
+ * The same throughout.
+ */
+#define TB_SCHEDULE_CONSTANT 0
+
+/**
+ * StepLR: times `gamma` every `step_size` epochs.
+ */
+#define TB_SCHEDULE_STEP 1
+
+/**
+ * MultiStepLR: times `gamma` at each milestone.
+ */
+#define TB_SCHEDULE_MULTI_STEP 2
+
+/**
+ * ExponentialLR: times `gamma` every epoch.
+ */
+#define TB_SCHEDULE_EXPONENTIAL 3
+
+/**
+ * CosineAnnealingLR: `eta_min + (base - eta_min) (1 + cos(pi epoch / t_max)) / 2`.
+ */
+#define TB_SCHEDULE_COSINE 4
 
 #ifdef __cplusplus
 extern "C" {
@@ -662,6 +1238,13 @@ tb_status tb_engine_free(struct tb_engine *engine);
 tb_status tb_engine_info(const struct tb_engine *engine, struct tb_engine_properties *properties);
 
 /**
+ * Bytes that an engine holds for all its networks and calls.
+ *
+ * @param memory  in: `struct_size`; out: the rest
+ */
+tb_status tb_engine_memory(const struct tb_engine *engine, struct tb_memory_use *memory);
+
+/**
  * Fills `kink` with the defaults. `struct_size` is `sizeof(tb_kink)`.
  */
 tb_status tb_kink_init(struct tb_kink *kink, size_t struct_size);
@@ -675,10 +1258,10 @@ tb_status tb_conv2d_options_init(struct tb_conv2d_options *options, size_t struc
  * Convolution (cross-correlation): y = x * weight + bias. All tensors have one dtype.
  *
  * @param x        `[N, C, H, W]`
- * @param weight   `[O, C, KH, KW]`
+ * @param weight   `[O, C / groups, KH, KW]`
  * @param bias     `[O]`, or NULL
  * @param options  NULL for the defaults
- * @param y        out: `[N, O, OH, OW]`, OH = floor((H + 2 padding - KH) / stride) + 1
+ * @param y        out: `[N, O, OH, OW]`, OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1
  * @return `TB_STATUS_SHAPE_MISMATCH`, `TB_STATUS_DTYPE_MISMATCH`, `TB_STATUS_INVALID_ARGUMENT` ...
  */
 tb_status tb_conv2d_forward(const struct tb_engine *engine,
@@ -692,7 +1275,7 @@ tb_status tb_conv2d_forward(const struct tb_engine *engine,
  * Gradient with respect to the input of `tb_conv2d_forward`.
  *
  * @param gy       `[N, O, OH, OW]`
- * @param weight   `[O, C, KH, KW]`
+ * @param weight   `[O, C / groups, KH, KW]`
  * @param options  as in the forward pass
  * @param gx       out: `[N, C, H, W]`
  */
@@ -708,7 +1291,7 @@ tb_status tb_conv2d_backward_input(const struct tb_engine *engine,
  * @param x        `[N, C, H, W]`
  * @param gy       `[N, O, OH, OW]`
  * @param options  as in the forward pass
- * @param gweight  out: `[O, C, KH, KW]`
+ * @param gweight  out: `[O, C / groups, KH, KW]`
  * @param gbias    out: `[O]`, or NULL
  */
 tb_status tb_conv2d_backward_weight(const struct tb_engine *engine,
@@ -719,22 +1302,22 @@ tb_status tb_conv2d_backward_weight(const struct tb_engine *engine,
                                     const struct tb_view_mut *gbias);
 
 /**
- * Fills `options` with the defaults. `struct_size` is `sizeof(tb_maxpool2d_options)`.
+ * Fills `options` with the defaults. `struct_size` is `sizeof(tb_pool2d_options)`.
  */
-tb_status tb_maxpool2d_options_init(struct tb_maxpool2d_options *options, size_t struct_size);
+tb_status tb_pool2d_options_init(struct tb_pool2d_options *options, size_t struct_size);
 
 /**
- * Shape of the output and size of the tie sets for an input shape.
+ * Shape of a pooling's output for an input shape, and for `tb_maxpool2d_forward` the size of the tie sets.
  *
  * @param x_shape    `[N, C, H, W]`, 4 numbers
  * @param options    NULL for the defaults
- * @param y_shape    out: `[N, C, OH, OW]`, 4 numbers
- * @param ties_size  out: bytes of the tie sets
+ * @param y_shape    out: `[N, C, OH, OW]`, 4 numbers, OH = floor((H + 2 padding - kernel) / stride) + 1
+ * @param ties_size  out: bytes of the tie sets; NULL where they are not wanted
  */
-tb_status tb_maxpool2d_output_shape(const int64_t *x_shape,
-                                    const struct tb_maxpool2d_options *options,
-                                    int64_t *y_shape,
-                                    size_t *ties_size);
+tb_status tb_pool2d_output_shape(const int64_t *x_shape,
+                                 const struct tb_pool2d_options *options,
+                                 int64_t *y_shape,
+                                 size_t *ties_size);
 
 /**
  * Max pooling, and the tie set of each window, which the backward pass needs. A NaN in a window wins.
@@ -748,11 +1331,11 @@ tb_status tb_maxpool2d_output_shape(const int64_t *x_shape,
  * @param kink       a choice of kind `TB_KINK_MAXPOOL`: only `TB_COMPOSITION_COUPLED` changes y; NULL: native
  * @param y          out: `[N, C, OH, OW]`
  * @param ties       out: `ties_size` bytes
- * @param ties_size  as `tb_maxpool2d_output_shape` gives it
+ * @param ties_size  as `tb_pool2d_output_shape` gives it
  */
 tb_status tb_maxpool2d_forward(const struct tb_engine *engine,
                                const struct tb_view *x,
-                               const struct tb_maxpool2d_options *options,
+                               const struct tb_pool2d_options *options,
                                const struct tb_kink *kink,
                                const struct tb_view_mut *y,
                                uint8_t *ties,
@@ -764,7 +1347,7 @@ tb_status tb_maxpool2d_forward(const struct tb_engine *engine,
  *
  * @param gy         `[N, C, OH, OW]`
  * @param ties       as the forward pass wrote them
- * @param ties_size  as `tb_maxpool2d_output_shape` gives it
+ * @param ties_size  as `tb_pool2d_output_shape` gives it
  * @param options    as in the forward pass
  * @param kink       a choice of kind `TB_KINK_MAXPOOL`; NULL: native
  * @param gx         out: `[N, C, H, W]`
@@ -773,9 +1356,84 @@ tb_status tb_maxpool2d_backward(const struct tb_engine *engine,
                                 const struct tb_view *gy,
                                 const uint8_t *ties,
                                 size_t ties_size,
-                                const struct tb_maxpool2d_options *options,
+                                const struct tb_pool2d_options *options,
                                 const struct tb_kink *kink,
                                 const struct tb_view_mut *gx);
+
+/**
+ * Norm pooling: y = sqrt(sum of x_i^2) over each window, with the roundings of the published program, so that f16
+ * overflows from |x| = 256 on. All tensors have one dtype.
+ *
+ * @param x        `[N, C, H, W]`
+ * @param options  NULL for the defaults: 2x2, stride 2
+ * @param y        out: `[N, C, OH, OW]`, as `tb_pool2d_output_shape` gives it
+ */
+tb_status tb_norm_pool2d_forward(const struct tb_engine *engine,
+                                 const struct tb_view *x,
+                                 const struct tb_pool2d_options *options,
+                                 const struct tb_view_mut *y);
+
+/**
+ * Gradient of `tb_norm_pool2d_forward`: (x_i / y) gy where y is not 0, else at_zero gy.
+ *
+ * @param x        `[N, C, H, W]`, the input of the forward pass
+ * @param y        `[N, C, OH, OW]`, as the forward pass gave it
+ * @param gy       `[N, C, OH, OW]`
+ * @param options  as in the forward pass
+ * @param kink     a choice of kind `TB_KINK_NORM_POOL`; NULL for at_zero = 0
+ * @param gx       out: `[N, C, H, W]`; sums over overlapping windows are rounded one by one
+ */
+tb_status tb_norm_pool2d_backward(const struct tb_engine *engine,
+                                  const struct tb_view *x,
+                                  const struct tb_view *y,
+                                  const struct tb_view *gy,
+                                  const struct tb_pool2d_options *options,
+                                  const struct tb_kink *kink,
+                                  const struct tb_view_mut *gx);
+
+/**
+ * Average pooling: y = sum of each window over KH KW; padding counts as zeros. All tensors have one dtype.
+ *
+ * @param x        `[N, C, H, W]`
+ * @param options  NULL for the defaults: 2x2, stride 2
+ * @param y        out: `[N, C, OH, OW]`, as `tb_pool2d_output_shape` gives it
+ */
+tb_status tb_avgpool2d_forward(const struct tb_engine *engine,
+                               const struct tb_view *x,
+                               const struct tb_pool2d_options *options,
+                               const struct tb_view_mut *y);
+
+/**
+ * Gradient of `tb_avgpool2d_forward`.
+ *
+ * @param gy       `[N, C, OH, OW]`
+ * @param options  as in the forward pass
+ * @param gx       out: `[N, C, H, W]`
+ */
+tb_status tb_avgpool2d_backward(const struct tb_engine *engine,
+                                const struct tb_view *gy,
+                                const struct tb_pool2d_options *options,
+                                const struct tb_view_mut *gx);
+
+/**
+ * Average pooling to the size of y: the mean of the plane where that is 1 x 1. All tensors have one dtype.
+ *
+ * @param x  `[N, C, H, W]`
+ * @param y  out: `[N, C, OH, OW]`; OH divides H, OW divides W
+ */
+tb_status tb_adaptive_avgpool2d_forward(const struct tb_engine *engine,
+                                        const struct tb_view *x,
+                                        const struct tb_view_mut *y);
+
+/**
+ * Gradient of `tb_adaptive_avgpool2d_forward`.
+ *
+ * @param gy  `[N, C, OH, OW]`
+ * @param gx  out: `[N, C, H, W]`
+ */
+tb_status tb_adaptive_avgpool2d_backward(const struct tb_engine *engine,
+                                         const struct tb_view *gy,
+                                         const struct tb_view_mut *gx);
 
 /**
  * y = max(x, 0), elementwise on any shape; NaN stays NaN and -0 stays -0, as in PyTorch.
@@ -800,6 +1458,104 @@ tb_status tb_relu_backward(const struct tb_engine *engine,
                            const struct tb_view *gy,
                            const struct tb_kink *kink,
                            const struct tb_view_mut *gx);
+
+/**
+ * Fills `options` with the defaults. `struct_size` is `sizeof(tb_batchnorm_options)`.
+ */
+tb_status tb_batchnorm_options_init(struct tb_batchnorm_options *options, size_t struct_size);
+
+/**
+ * Batch normalisation in training mode: y = (x - mean) / sqrt(var + eps) weight + bias, with the mean and the biased
+ * variance of each channel over the batch. Weight, bias and running statistics have one dtype: that of x, or f32
+ * beside f16. A batch with one value for each channel is refused, as in PyTorch.
+ *
+ * @param x             `[N, C, H, W]` or `[N, C]`
+ * @param weight        `[C]`
+ * @param bias          `[C]`
+ * @param options       NULL for the defaults
+ * @param y             out: the shape and dtype of x
+ * @param mean          out: `[C]`, f64 for f64, else f32
+ * @param inv_std       out: `[C]`, 1 / sqrt(var + eps), f64 for f64, else f32
+ * @param running_mean  in and out: `[C]`, takes `momentum` of the mean; NULL where it is not wanted
+ * @param running_var   in and out: `[C]`, takes `momentum` of the unbiased variance; NULL exactly with `running_mean`
+ */
+tb_status tb_batchnorm_forward(const struct tb_engine *engine,
+                               const struct tb_view *x,
+                               const struct tb_view *weight,
+                               const struct tb_view *bias,
+                               const struct tb_batchnorm_options *options,
+                               const struct tb_view_mut *y,
+                               const struct tb_view_mut *mean,
+                               const struct tb_view_mut *inv_std,
+                               const struct tb_view_mut *running_mean,
+                               const struct tb_view_mut *running_var);
+
+/**
+ * Batch normalisation in evaluation mode: as `tb_batchnorm_forward` with the running statistics in place of the
+ * batch's.
+ *
+ * @param x             `[N, C, H, W]` or `[N, C]`
+ * @param weight        `[C]`
+ * @param bias          `[C]`
+ * @param running_mean  `[C]`
+ * @param running_var   `[C]`
+ * @param options       NULL for the defaults
+ * @param y             out: the shape and dtype of x
+ */
+tb_status tb_batchnorm_inference(const struct tb_engine *engine,
+                                 const struct tb_view *x,
+                                 const struct tb_view *weight,
+                                 const struct tb_view *bias,
+                                 const struct tb_view *running_mean,
+                                 const struct tb_view *running_var,
+                                 const struct tb_batchnorm_options *options,
+                                 const struct tb_view_mut *y);
+
+/**
+ * Gradients of `tb_batchnorm_forward`, through the batch's statistics too.
+ *
+ * @param x        `[N, C, H, W]` or `[N, C]`, the input of the forward pass
+ * @param gy       the shape and dtype of x
+ * @param weight   `[C]`
+ * @param mean     `[C]`, as the forward pass wrote it
+ * @param inv_std  `[C]`, as the forward pass wrote it
+ * @param gx       out: the shape and dtype of x
+ * @param gweight  out: `[C]`, the dtype of weight
+ * @param gbias    out: `[C]`, the dtype of weight
+ */
+tb_status tb_batchnorm_backward(const struct tb_engine *engine,
+                                const struct tb_view *x,
+                                const struct tb_view *gy,
+                                const struct tb_view *weight,
+                                const struct tb_view *mean,
+                                const struct tb_view *inv_std,
+                                const struct tb_view_mut *gx,
+                                const struct tb_view_mut *gweight,
+                                const struct tb_view_mut *gbias);
+
+/**
+ * Gradients of `tb_batchnorm_inference`.
+ *
+ * @param x             `[N, C, H, W]` or `[N, C]`, the input of the forward pass
+ * @param gy            the shape and dtype of x
+ * @param weight        `[C]`
+ * @param running_mean  `[C]`
+ * @param running_var   `[C]`
+ * @param options       as in the forward pass
+ * @param gx            out: the shape and dtype of x
+ * @param gweight       out: `[C]`, the dtype of weight
+ * @param gbias         out: `[C]`, the dtype of weight
+ */
+tb_status tb_batchnorm_inference_backward(const struct tb_engine *engine,
+                                          const struct tb_view *x,
+                                          const struct tb_view *gy,
+                                          const struct tb_view *weight,
+                                          const struct tb_view *running_mean,
+                                          const struct tb_view *running_var,
+                                          const struct tb_batchnorm_options *options,
+                                          const struct tb_view_mut *gx,
+                                          const struct tb_view_mut *gweight,
+                                          const struct tb_view_mut *gbias);
 
 /**
  * Fully connected layer: y = x weight^T + bias. All tensors have one dtype.
@@ -842,6 +1598,73 @@ tb_status tb_linear_backward_weight(const struct tb_engine *engine,
                                     const struct tb_view_mut *gbias);
 
 /**
+ * y = a + b, elementwise on any shape. The gradient with respect to both is that of y.
+ *
+ * @param a  any shape
+ * @param b  the shape and dtype of a
+ * @param y  out: the shape and dtype of a
+ */
+tb_status tb_add(const struct tb_engine *engine,
+                 const struct tb_view *a,
+                 const struct tb_view *b,
+                 const struct tb_view_mut *y);
+
+/**
+ * Concatenation along dimension 1, the channels. All tensors have one dtype.
+ *
+ * @param inputs       `[N, C_i, ...]` each
+ * @param input_count  how many
+ * @param y            out: `[N, sum of C_i, ...]`
+ */
+tb_status tb_concat(const struct tb_engine *engine,
+                    const struct tb_view *inputs,
+                    size_t input_count,
+                    const struct tb_view_mut *y);
+
+/**
+ * Gradients with respect to the inputs of `tb_concat`: the parts of gy.
+ *
+ * @param gy              `[N, sum of C_i, ...]`
+ * @param gradients       out: `[N, C_i, ...]` each
+ * @param gradient_count  how many
+ */
+tb_status tb_concat_backward(const struct tb_engine *engine,
+                             const struct tb_view *gy,
+                             const struct tb_view_mut *gradients,
+                             size_t gradient_count);
+
+/**
+ * Each element becomes 0 with probability p, the others are divided by 1 - p; elementwise on any shape. The mask is
+ * a function of p, seed, step and the element's index alone.
+ *
+ * @param x     any shape
+ * @param p     0 to 1
+ * @param seed  of the mask
+ * @param step  another mask for each
+ * @param y     out: the shape and dtype of x
+ */
+tb_status tb_dropout_forward(const struct tb_engine *engine,
+                             const struct tb_view *x,
+                             double p,
+                             uint64_t seed,
+                             uint64_t step,
+                             const struct tb_view_mut *y);
+
+/**
+ * Gradient of `tb_dropout_forward` under the same mask.
+ *
+ * @param gy             any shape
+ * @param p, seed, step  as in the forward pass
+ * @param gx             out: the shape and dtype of gy
+ */
+tb_status tb_dropout_backward(const struct tb_engine *engine,
+                              const struct tb_view *gy,
+                              double p,
+                              uint64_t seed,
+                              uint64_t step,
+                              const struct tb_view_mut *gx);
+
+/**
  * Softmax cross-entropy, mean over the batch, and its gradient.
  *
  * @param logits       `[N, C]`
@@ -858,6 +1681,297 @@ tb_status tb_cross_entropy(const struct tb_engine *engine,
                            double *loss);
 
 /**
+ * Rounds every element to a simulated format, in place. What exceeds its largest number becomes infinite, or NaN where
+ * the format ("e4m3") has no infinity.
+ *
+ * @param format  "bf16", "tf32", "e4m3", "e5m2", any "e<exponent bits>m<fraction bits>", each also with random
+ *                rounding as "e5m2:stochastic(<seed>)"
+ * @param step    other random numbers for each
+ * @param x       in and out: any shape, f32 or f64; f64 where f32 does not hold the format
+ */
+tb_status tb_quantize(const struct tb_engine *engine,
+                      const char *format,
+                      uint64_t step,
+                      const struct tb_view_mut *x);
+
+/**
+ * Fills `group` with the defaults. `struct_size` is `sizeof(tb_parameter_group)`.
+ */
+tb_status tb_parameter_group_init(struct tb_parameter_group *group, size_t struct_size);
+
+/**
+ * Fills `options` with the defaults of an algorithm. `struct_size` is `sizeof(tb_optimizer_options)`.
+ *
+ * @param algorithm  a `TB_ALGORITHM_` value
+ */
+tb_status tb_optimizer_options_init(struct tb_optimizer_options *options,
+                                    size_t struct_size,
+                                    tb_algorithm algorithm);
+
+/**
+ * One step of stochastic gradient descent on the caller's memory, in place, elementwise on any shape.
+ *
+ * @param options          of `TB_ALGORITHM_SGD`; NULL for its defaults
+ * @param first            not 0 at the first step, where the buffer's contents do not count
+ * @param grad             the gradient
+ * @param param            in and out: the shape and dtype of grad
+ * @param momentum_buffer  in and out: the shape and dtype of grad; NULL exactly when momentum is 0
+ */
+tb_status tb_sgd_step(const struct tb_engine *engine,
+                      const struct tb_optimizer_options *options,
+                      int32_t first,
+                      const struct tb_view *grad,
+                      const struct tb_view_mut *param,
+                      const struct tb_view_mut *momentum_buffer);
+
+/**
+ * One step of Adam or AdamW on the caller's memory, in place, elementwise on any shape. The state is zeros before the
+ * first step.
+ *
+ * @param options         of `TB_ALGORITHM_ADAM` or `TB_ALGORITHM_ADAMW`; NULL for the defaults of Adam
+ * @param step            number of this step, from 1
+ * @param grad            the gradient
+ * @param param           in and out: the shape and dtype of grad
+ * @param exp_avg         in and out: moving average of the gradient
+ * @param exp_avg_sq      in and out: moving average of its square
+ * @param max_exp_avg_sq  in and out: the largest `exp_avg_sq` so far; NULL exactly without `amsgrad`
+ */
+tb_status tb_adam_step(const struct tb_engine *engine,
+                       const struct tb_optimizer_options *options,
+                       uint64_t step,
+                       const struct tb_view *grad,
+                       const struct tb_view_mut *param,
+                       const struct tb_view_mut *exp_avg,
+                       const struct tb_view_mut *exp_avg_sq,
+                       const struct tb_view_mut *max_exp_avg_sq);
+
+/**
+ * One step of RMSprop on the caller's memory, in place, elementwise on any shape. The state is zeros before the first
+ * step.
+ *
+ * @param options          of `TB_ALGORITHM_RMS_PROP`; NULL for its defaults
+ * @param grad             the gradient
+ * @param param            in and out: the shape and dtype of grad
+ * @param square_avg       in and out: moving average of the gradient's square
+ * @param momentum_buffer  in and out; NULL exactly when momentum is 0
+ * @param grad_avg         in and out: moving average of the gradient; NULL exactly without `centered`
+ */
+tb_status tb_rms_prop_step(const struct tb_engine *engine,
+                           const struct tb_optimizer_options *options,
+                           const struct tb_view *grad,
+                           const struct tb_view_mut *param,
+                           const struct tb_view_mut *square_avg,
+                           const struct tb_view_mut *momentum_buffer,
+                           const struct tb_view_mut *grad_avg);
+
+/**
+ * Fills `options` with the defaults. `struct_size` is `sizeof(tb_zoo_options)`.
+ */
+tb_status tb_zoo_options_init(struct tb_zoo_options *options, size_t struct_size);
+
+/**
+ * Creates a graph that has its input alone, node `TB_GRAPH_INPUT`.
+ *
+ * @param input_shape  `[C, H, W]` of a sample, 3 numbers
+ * @param graph        out: the handle; free it with `tb_graph_free`. NULL on failure.
+ */
+tb_status tb_graph_create(const int64_t *input_shape, struct tb_graph **graph);
+
+/**
+ * Creates the graph of a network of the zoo, to look at or to build on.
+ *
+ * @param name     "lenet5", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "densenet121",
+ *                 "densenet201"; with the suffix "_bn": with batch normalisation
+ * @param options  NULL for the defaults
+ * @param graph    out: the handle; free it with `tb_graph_free`. NULL on failure.
+ * @return `TB_STATUS_NOT_FOUND` for an unknown name
+ */
+tb_status tb_graph_from_zoo(const char *name,
+                            const struct tb_zoo_options *options,
+                            struct tb_graph **graph);
+
+/**
+ * Frees a graph. NULL is nothing to do; a handle freed before is `TB_STATUS_INVALID_HANDLE`.
+ */
+tb_status tb_graph_free(struct tb_graph *graph);
+
+/**
+ * What a graph is.
+ *
+ * @param properties  in: `struct_size`; out: the rest
+ */
+tb_status tb_graph_info(const struct tb_graph *graph, struct tb_graph_properties *properties);
+
+/**
+ * Name, kind and output shape of a layer.
+ *
+ * @param node        the layer
+ * @param properties  in: `struct_size`; out: the rest
+ */
+tb_status tb_graph_layer_info(const struct tb_graph *graph,
+                              tb_node node,
+                              struct tb_tensor_properties *properties);
+
+/**
+ * Adds a convolution: `[C, H, W]` to `[out_channels, OH, OW]`, with parameters `<name>.weight` and `<name>.bias`.
+ *
+ * @param name          the layer's, not used before
+ * @param x             its input
+ * @param out_channels  a multiple of the groups
+ * @param options       with the kernel's height and width
+ * @param bias          not 0: with bias
+ * @param node          out: the layer; NULL where it is not wanted
+ * @return `TB_STATUS_SHAPE_MISMATCH`, `TB_STATUS_INVALID_ARGUMENT`; the message names the layer
+ */
+tb_status tb_graph_conv2d(const struct tb_graph *graph,
+                          const char *name,
+                          tb_node x,
+                          size_t out_channels,
+                          const struct tb_conv2d_options *options,
+                          int32_t bias,
+                          tb_node *node);
+
+/**
+ * Adds a ReLU on any shape: a kink layer.
+ *
+ * @param name  the layer's, not used before
+ * @param x     its input
+ * @param node  out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_relu(const struct tb_graph *graph, const char *name, tb_node x, tb_node *node);
+
+/**
+ * Adds a max pooling, `[C, H, W]` to `[C, OH, OW]`: a kink layer.
+ *
+ * @param name     the layer's, not used before
+ * @param x        its input
+ * @param options  NULL for the defaults
+ * @param node     out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_maxpool2d(const struct tb_graph *graph,
+                             const char *name,
+                             tb_node x,
+                             const struct tb_pool2d_options *options,
+                             tb_node *node);
+
+/**
+ * Adds a norm pooling, `[C, H, W]` to `[C, OH, OW]`, the Euclidean norm of each window: a kink layer.
+ *
+ * @param name     the layer's, not used before
+ * @param x        its input
+ * @param options  NULL for the defaults
+ * @param node     out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_norm_pool2d(const struct tb_graph *graph,
+                               const char *name,
+                               tb_node x,
+                               const struct tb_pool2d_options *options,
+                               tb_node *node);
+
+/**
+ * Adds an average pooling: `[C, H, W]` to `[C, OH, OW]`; padding counts as zeros.
+ *
+ * @param name     the layer's, not used before
+ * @param x        its input
+ * @param options  NULL for the defaults
+ * @param node     out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_avgpool2d(const struct tb_graph *graph,
+                             const char *name,
+                             tb_node x,
+                             const struct tb_pool2d_options *options,
+                             tb_node *node);
+
+/**
+ * Adds an average pooling over each whole plane: `[C, H, W]` to `[C, 1, 1]`.
+ *
+ * @param name  the layer's, not used before
+ * @param x     its input
+ * @param node  out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_adaptive_avgpool2d(const struct tb_graph *graph,
+                                      const char *name,
+                                      tb_node x,
+                                      tb_node *node);
+
+/**
+ * Adds a batch normalisation of `[C, H, W]` by channel or of `[F]` by feature, with parameters `<name>.weight` and
+ * `<name>.bias` and buffers `<name>.running_mean` and `<name>.running_var`.
+ *
+ * @param name     the layer's, not used before
+ * @param x        its input
+ * @param options  NULL for the defaults
+ * @param node     out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_batchnorm(const struct tb_graph *graph,
+                             const char *name,
+                             tb_node x,
+                             const struct tb_batchnorm_options *options,
+                             tb_node *node);
+
+/**
+ * Adds a dropout on any shape: in training each element is 0 with probability `p`, else divided by 1 - `p`.
+ *
+ * @param name  the layer's, not used before
+ * @param x     its input
+ * @param p     0 to 1
+ * @param node  out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_dropout(const struct tb_graph *graph,
+                           const char *name,
+                           tb_node x,
+                           double p,
+                           tb_node *node);
+
+/**
+ * Adds a fully connected layer: `[I]` to `[out_features]`, with parameters `<name>.weight` and `<name>.bias`.
+ *
+ * @param name          the layer's, not used before
+ * @param x             its input
+ * @param out_features  at least 1
+ * @param bias          not 0: with bias
+ * @param node          out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_linear(const struct tb_graph *graph,
+                          const char *name,
+                          tb_node x,
+                          size_t out_features,
+                          int32_t bias,
+                          tb_node *node);
+
+/**
+ * Adds a layer that sees `[C, H, W]` as `[C * H * W]`.
+ *
+ * @param name  the layer's, not used before
+ * @param x     its input
+ * @param node  out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_flatten(const struct tb_graph *graph, const char *name, tb_node x, tb_node *node);
+
+/**
+ * Adds the sum of two tensors of equal shape.
+ *
+ * @param name  the layer's, not used before
+ * @param a, b  its inputs
+ * @param node  out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_add(const struct tb_graph *graph, const char *name, tb_node a, tb_node b, tb_node *node);
+
+/**
+ * Adds a concatenation of `[C_i, H, W]` to `[sum of C_i, H, W]`, or of `[F_i]` to `[sum of F_i]`.
+ *
+ * @param name         the layer's, not used before
+ * @param inputs       the nodes, one after the other
+ * @param input_count  at least 1
+ * @param node         out: the layer; NULL where it is not wanted
+ */
+tb_status tb_graph_concat(const struct tb_graph *graph,
+                          const char *name,
+                          const tb_node *inputs,
+                          size_t input_count,
+                          tb_node *node);
+
+/**
  * Fills `options` with the defaults. `struct_size` is `sizeof(tb_network_options)`.
  */
 tb_status tb_network_options_init(struct tb_network_options *options, size_t struct_size);
@@ -867,15 +1981,30 @@ tb_status tb_network_options_init(struct tb_network_options *options, size_t str
  *
  * @param engine   may be freed before the network. On a GPU engine f64 (and f16 where the GPU has none) is
  *                 placed on the CPU; `tb_network_info` says so.
- * @param name     "lenet5": input `[N, 1, 28, 28]`
+ * @param name     as for `tb_graph_from_zoo`: "lenet5", "resnet18_bn" ...
+ * @param zoo      which of the networks of that name; NULL for the defaults
  * @param options  NULL for the defaults
  * @param network  out: the handle; free it with `tb_network_free`. NULL on failure.
  * @return `TB_STATUS_NOT_FOUND` for an unknown name
  */
 tb_status tb_network_create(const struct tb_engine *engine,
                             const char *name,
+                            const struct tb_zoo_options *zoo,
                             const struct tb_network_options *options,
                             struct tb_network **network);
+
+/**
+ * Creates a network of a graph on an engine.
+ *
+ * @param engine   as for `tb_network_create`
+ * @param graph    its output is `[classes]`; it is copied and may be freed or changed afterwards
+ * @param options  NULL for the defaults
+ * @param network  out: the handle; free it with `tb_network_free`. NULL on failure.
+ */
+tb_status tb_network_create_from_graph(const struct tb_engine *engine,
+                                       const struct tb_graph *graph,
+                                       const struct tb_network_options *options,
+                                       struct tb_network **network);
 
 /**
  * Frees a network; optimizers that were created for it keep it alive. NULL is nothing to do; a handle freed
@@ -901,6 +2030,16 @@ tb_status tb_network_parameter_info(const struct tb_network *network,
                                     struct tb_tensor_properties *properties);
 
 /**
+ * Name and shape of a buffer: running statistics of batch normalisation.
+ *
+ * @param index       below `buffer_count` of `tb_network_info`
+ * @param properties  in: `struct_size`; out: the rest
+ */
+tb_status tb_network_buffer_info(const struct tb_network *network,
+                                 size_t index,
+                                 struct tb_tensor_properties *properties);
+
+/**
  * Name, kind and output shape of a layer.
  *
  * @param index       below `layer_count` of `tb_network_info`; 0 is the input
@@ -922,10 +2061,50 @@ tb_status tb_network_set_kink(const struct tb_network *network,
                               const struct tb_kink *kink);
 
 /**
+ * The present choice at a kink layer.
+ *
+ * @param layer  its name
+ * @param kink   in: `struct_size`; out: the rest
+ * @return `TB_STATUS_NOT_FOUND` for an unknown layer, `TB_STATUS_INVALID_ARGUMENT` for one that is no kink layer
+ */
+tb_status tb_network_kink(const struct tb_network *network,
+                          const char *layer,
+                          struct tb_kink *kink);
+
+/**
+ * Chooses the order of sums over the batch, from the next run on.
+ *
+ * @param order  a `TB_REDUCTION_ORDER_` value
+ * @param seed   counts with `TB_REDUCTION_ORDER_SEEDED`
+ */
+tb_status tb_network_set_reduction_order(const struct tb_network *network,
+                                         tb_reduction_order order,
+                                         uint64_t seed);
+
+/**
+ * Lets training runs take the running statistics of batch normalisation instead of those of the batch, and leave
+ * them as they are.
+ *
+ * @param frozen  not 0: they do; 0: they do not
+ */
+tb_status tb_network_freeze_batchnorm(const struct tb_network *network,
+                                      int32_t frozen);
+
+/**
+ * Chooses what the loss is multiplied by before it is differentiated, so that small gradients do not underflow;
+ * `tb_network_read_gradient`, norms, comparisons and optimizers divide by it again. An optimizer with `grad_scaler`
+ * chooses it itself.
+ *
+ * @param scale  above 0, within the range of float; 1 at first
+ */
+tb_status tb_network_set_loss_scale(const struct tb_network *network,
+                                    double scale);
+
+/**
  * Copies a parameter to the caller's memory.
  *
  * @param name    "features.0.weight" ...
- * @param values  out: the parameter's shape, the network's dtype
+ * @param values  out: the parameter's shape, of type `parameter_dtype`
  */
 tb_status tb_network_read_parameter(const struct tb_network *network,
                                     const char *name,
@@ -935,7 +2114,7 @@ tb_status tb_network_read_parameter(const struct tb_network *network,
  * Overwrites a parameter.
  *
  * @param name    "features.0.weight" ...
- * @param values  the parameter's shape, the network's dtype
+ * @param values  the parameter's shape, of type `parameter_dtype`
  */
 tb_status tb_network_write_parameter(const struct tb_network *network,
                                      const char *name,
@@ -945,11 +2124,31 @@ tb_status tb_network_write_parameter(const struct tb_network *network,
  * Copies the gradient of a parameter, as the last backward pass left it, to the caller's memory.
  *
  * @param name    "features.0.weight" ...
- * @param values  out: the parameter's shape, the network's dtype
+ * @param values  out: the parameter's shape, of type `parameter_dtype`
  */
 tb_status tb_network_read_gradient(const struct tb_network *network,
                                    const char *name,
                                    const struct tb_view_mut *values);
+
+/**
+ * Copies a buffer (running statistics of batch normalisation) to the caller's memory.
+ *
+ * @param name    "features.3.running_mean" ...
+ * @param values  out: the buffer's shape, of type `parameter_dtype`
+ */
+tb_status tb_network_read_buffer(const struct tb_network *network,
+                                 const char *name,
+                                 const struct tb_view_mut *values);
+
+/**
+ * Overwrites a buffer.
+ *
+ * @param name    "features.3.running_mean" ...
+ * @param values  the buffer's shape, of type `parameter_dtype`
+ */
+tb_status tb_network_write_buffer(const struct tb_network *network,
+                                  const char *name,
+                                  const struct tb_view *values);
 
 /**
  * Logits of a batch.
@@ -1001,25 +2200,6 @@ tb_status tb_network_evaluate(const struct tb_network *network,
                               size_t *correct);
 
 /**
- * Gradients under the present choices against those with `kink` at `layer`, on one forward pass unless a
- * coupled composition needs its own. Afterwards choices, gradients and stored activations are the present ones'.
- *
- * @param x            `[N, C, H, W]` of the network's dtype
- * @param labels       N class numbers
- * @param label_count  N
- * @param layer        a layer's name; NULL for every layer of the kink's kind
- * @param kink         the second choice
- * @param comparison   in: `struct_size`; out: the rest
- */
-tb_status tb_network_compare(const struct tb_network *network,
-                             const struct tb_view *x,
-                             const int64_t *labels,
-                             size_t label_count,
-                             const char *layer,
-                             const struct tb_kink *kink,
-                             struct tb_comparison *comparison);
-
-/**
  * How many elements attain the maximum of each window of a max pooling, in the last
  * `tb_network_loss_and_gradients` or training step; 0 where a window holds a NaN.
  *
@@ -1033,36 +2213,99 @@ tb_status tb_network_ties(const struct tb_network *network,
                           size_t counts_size);
 
 /**
- * Fills `options` with the defaults. `struct_size` is `sizeof(tb_sgd_options)`.
- */
-tb_status tb_sgd_options_init(struct tb_sgd_options *options, size_t struct_size);
-
-/**
- * One step of stochastic gradient descent on the caller's memory, in place, on any shape.
+ * Copies a layer's output in the last `tb_network_loss_and_gradients` or training step to the caller's memory, where
+ * a backward pass reads it and it is therefore kept: inputs of convolutions, linear layers, batch normalisations and
+ * ReLUs, and the logits.
  *
- * @param options          NULL for the defaults
- * @param grad             the gradient
- * @param param            in and out: the shape and dtype of grad
- * @param momentum_buffer  in and out: the shape and dtype of grad; NULL exactly when momentum is 0
- * @param first            not 0 at the first step, where the buffer's contents do not count
+ * @param layer   a layer's name
+ * @param values  out: `[N, ...]` as `tb_network_layer_info` says, of the network's dtype
+ * @return `TB_STATUS_UNSUPPORTED` where it is not kept
  */
-tb_status tb_sgd_step(const struct tb_engine *engine,
-                      const struct tb_sgd_options *options,
-                      const struct tb_view *grad,
-                      const struct tb_view_mut *param,
-                      const struct tb_view_mut *momentum_buffer,
-                      int32_t first);
+tb_status tb_network_read_activation(const struct tb_network *network,
+                                     const char *layer,
+                                     const struct tb_view_mut *values);
 
 /**
- * Creates an optimizer (stochastic gradient descent) for a network.
+ * Gradients under the present choices against those under each of several alternatives, on one stored forward pass,
+ * but for coupled compositions, which need their own. An alternative is the present choices with some replaced; those
+ * of one alternative count together. Afterwards choices, gradients and stored activations are the present ones'.
+ *
+ * @param x                 `[N, C, H, W]` of the network's dtype
+ * @param labels            N class numbers
+ * @param label_count       N
+ * @param choices           what replaces present choices
+ * @param choice_count      how many
+ * @param comparisons       in: `struct_size` of the first; out: one for each alternative
+ * @param comparison_count  number of alternatives, at least 1
+ * @param differences       in: `struct_size` of the first; out: the parameters' under the first alternative, in the
+ *                          order of `tb_network_parameter_info`, then under the next ...; NULL where they are not
+ *                          wanted
+ * @param difference_count  `comparison_count` times `parameter_count` of `tb_network_info`; 0 with NULL
+ */
+tb_status tb_network_compare(const struct tb_network *network,
+                             const struct tb_view *x,
+                             const int64_t *labels,
+                             size_t label_count,
+                             const struct tb_choice *choices,
+                             size_t choice_count,
+                             struct tb_comparison *comparisons,
+                             size_t comparison_count,
+                             struct tb_difference *differences,
+                             size_t difference_count);
+
+/**
+ * Norms of the gradients that the last backward pass left, taken on the device.
+ *
+ * @param norms       in: `struct_size` of the first; out: one for each parameter, in the order of
+ *                    `tb_network_parameter_info`
+ * @param norm_count  `parameter_count` of `tb_network_info`
+ */
+tb_status tb_network_gradient_norms(const struct tb_network *network,
+                                    struct tb_norms *norms,
+                                    size_t norm_count);
+
+/**
+ * Forward and backward pass, as `tb_network_loss_and_gradients`, with a census of every max pooling and ReLU: how
+ * often the network stands on a kink. Running statistics of batch normalisation stay as they are. It has a plan and
+ * memory of its own, some percent more than a training step's.
+ *
+ * @param x            `[N, C, H, W]` of the network's dtype
+ * @param labels       N class numbers
+ * @param label_count  N
+ * @param entries      in: `struct_size` of the first; out: for each max pooling and ReLU in the order of the layers,
+ *                     of a max pooling KH KW + 1, by number of ties from 0. All 0 where a layer has no part in the
+ *                     output.
+ * @param entry_count  `census_count` of `tb_network_info`
+ */
+tb_status tb_network_census(const struct tb_network *network,
+                            const struct tb_view *x,
+                            const int64_t *labels,
+                            size_t label_count,
+                            struct tb_census_entry *entries,
+                            size_t entry_count);
+
+/**
+ * What a run of one batch size would need, an optimizer's state apart; nothing is allocated.
+ *
+ * @param batch     number of samples
+ * @param training  not 0: with the backward pass; 0: evaluation alone
+ * @param plan      in: `struct_size`; out: the rest
+ */
+tb_status tb_network_memory_plan(const struct tb_network *network,
+                                 size_t batch,
+                                 int32_t training,
+                                 struct tb_memory_plan *plan);
+
+/**
+ * Creates an optimizer for a network.
  *
  * @param network    stays usable on its own; the optimizer keeps it alive
- * @param options    NULL for the defaults
+ * @param options    NULL for the defaults of `TB_ALGORITHM_SGD`
  * @param optimizer  out: the handle; free it with `tb_optimizer_free`. NULL on failure.
  */
-tb_status tb_optimizer_create_sgd(const struct tb_network *network,
-                                  const struct tb_sgd_options *options,
-                                  struct tb_optimizer **optimizer);
+tb_status tb_optimizer_create(const struct tb_network *network,
+                              const struct tb_optimizer_options *options,
+                              struct tb_optimizer **optimizer);
 
 /**
  * Frees an optimizer. The network lives on. NULL is nothing to do; a handle freed before is
@@ -1071,30 +2314,101 @@ tb_status tb_optimizer_create_sgd(const struct tb_network *network,
 tb_status tb_optimizer_free(struct tb_optimizer *optimizer);
 
 /**
- * Changes the step length, as schedules do.
+ * Where an optimizer stands.
+ *
+ * @param properties  in: `struct_size`; out: the rest
+ */
+tb_status tb_optimizer_info(const struct tb_optimizer *optimizer, struct tb_optimizer_properties *properties);
+
+/**
+ * Changes the step length, as schedules do; groups keep their factors.
  */
 tb_status tb_optimizer_set_learning_rate(const struct tb_optimizer *optimizer, double learning_rate);
 
 /**
  * Updates the parameters from the gradients that the last `tb_network_loss_and_gradients` or
  * `tb_network_backward` left.
+ *
+ * @param report  in: `struct_size`; out: the rest; NULL where it is not wanted
  */
-tb_status tb_optimizer_step(const struct tb_optimizer *optimizer);
+tb_status tb_optimizer_step(const struct tb_optimizer *optimizer, struct tb_step_report *report);
 
 /**
- * A whole training step: forward, loss, backward, update. On a GPU it is one submission, and without `loss`
- * nothing waits for it.
+ * A whole training step: forward, loss, backward, update. On a GPU it is one submission, and without `report`
+ * nothing waits for it, unless clipping or loss scaling has to look at the gradients.
  *
  * @param x            `[N, C, H, W]` of the network's dtype
  * @param labels       N class numbers
  * @param label_count  N
- * @param loss         out: the mean cross-entropy before the update; NULL where it is not wanted
+ * @param report       in: `struct_size`; out: the rest; NULL where it is not wanted
  */
 tb_status tb_optimizer_train_step(const struct tb_optimizer *optimizer,
                                   const struct tb_view *x,
                                   const int64_t *labels,
                                   size_t label_count,
-                                  double *loss);
+                                  struct tb_step_report *report);
+
+/**
+ * Fills `schedule` with the defaults. `struct_size` is `sizeof(tb_schedule)`.
+ */
+tb_status tb_schedule_init(struct tb_schedule *schedule, size_t struct_size);
+
+/**
+ * The learning rate of an epoch, for `tb_optimizer_set_learning_rate`.
+ *
+ * @param schedule       the schedule
+ * @param base           the rate of epoch 0, at least 0
+ * @param epoch          from 0
+ * @param learning_rate  out: the rate
+ */
+tb_status tb_schedule_learning_rate(const struct tb_schedule *schedule,
+                                    double base,
+                                    uint64_t epoch,
+                                    double *learning_rate);
+
+/**
+ * Writes parameters and buffers to a safetensors file, as a PyTorch `state_dict`. The file appears whole or not at
+ * all.
+ *
+ * @param path  where; a file that is there is replaced
+ * @return `TB_STATUS_IO`
+ */
+tb_status tb_network_save(const struct tb_network *network,
+                          const char *path);
+
+/**
+ * Reads parameters and buffers from a safetensors file, one written by `tb_network_save` or by PyTorch.
+ *
+ * @param path     the file
+ * @param convert  not 0: values of another dtype are rounded to `parameter_dtype`; 0: they are refused
+ * @return `TB_STATUS_IO`; `TB_STATUS_FORMAT` for a damaged file, or one whose names, shapes or dtypes differ: the
+ *         message says which. The network then stays as it was.
+ */
+tb_status tb_network_load(const struct tb_network *network,
+                          const char *path,
+                          int32_t convert);
+
+/**
+ * Writes a whole run to a safetensors file: the network's parameters and buffers, the optimizer's state, the counters
+ * that random draws and bias corrections depend on, learning rate and loss scale. The file appears whole or not at
+ * all.
+ *
+ * @param path  where; a file that is there is replaced
+ * @return `TB_STATUS_IO`
+ */
+tb_status tb_optimizer_save(const struct tb_optimizer *optimizer,
+                            const char *path);
+
+/**
+ * Goes on with a run that `tb_optimizer_save` wrote, for a network and an optimizer created with the same options:
+ * the next steps give the bits that they would have given there.
+ *
+ * @param path  the file
+ * @return `TB_STATUS_IO`; `TB_STATUS_FORMAT` for a damaged file, or one of another network, precision or optimizer:
+ *         the message says what differs. Network and optimizer then stay as they were.
+ */
+tb_status tb_optimizer_load(const struct tb_optimizer *optimizer,
+                            const char *path);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -1,6 +1,6 @@
 // For each row z of logits and its label t, with m = max z and s = sum over c of exp(z_c - m):
 //   row_loss = log s - (z_t - m)
-//   glogits_c = (exp(z_c - m) / s - [c = t]) / N
+//   glogits_c = (exp(z_c - m) / s - [c = t]) / N loss_scale
 // logits [N,C], labels [N] (u32), glogits [N,C], row_loss [N] (f32). One workgroup a row; sums are strided
 // over its threads, then added in a tree.
 #import types
@@ -12,6 +12,7 @@ const THREADS: u32 = 64u;
 struct Params {
     batch: u32, // N
     classes: u32, // C
+    loss_scale: f32,
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<T>;
@@ -70,7 +71,7 @@ fn main(
     let n = f32(params.batch);
     for (var c = thread; c < params.classes; c += THREADS) {
         let p = exp_nonpositive(f32(logits[begin + c]) - greatest) / sum;
-        glogits[begin + c] = T((p - select(0.0, 1.0, c == label)) / n);
+        glogits[begin + c] = T((p - select(0.0, 1.0, c == label)) / n * params.loss_scale);
     }
     if (thread == 0u) {
         row_loss[row] = log_above_one(sum) - (f32(logits[begin + label]) - greatest);

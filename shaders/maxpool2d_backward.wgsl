@@ -10,6 +10,8 @@
 #import types
 #import index
 #import philox
+#import pool2d
+#import tie_set
 
 const FIRST: u32 = 0u;
 const LAST: u32 = 1u;
@@ -50,17 +52,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> gx: array<T>;
 @group(0) @binding(3) var<storage, read> params: Params;
 
-// One word of the set of a window, the bit for NaN included.
-fn set_word(window: u32, word: u32) -> u32 {
-    let bits = 32u >> params.share;
-    let shift = (window & ((1u << params.share) - 1u)) * bits;
-    return (ties[(window >> params.share) * params.words + word] >> shift) & (0xffffffffu >> (32u - bits));
-}
-
 // What element `bit` of a window receives, rounded to T.
 fn contribution(window: u32, bit: u32) -> f32 {
-    let nan_bit = 1u << ((32u >> params.share) - 1u);
-    let nan = (set_word(window, params.words - 1u) & nan_bit) != 0u;
+    let nan = holds_nan(window);
     if (nan && params.rule >= DIVIDE) {
         return params.nan;
     }
@@ -72,10 +66,7 @@ fn contribution(window: u32, bit: u32) -> f32 {
     var count = 0u;
     var rank = 0u;
     for (var word = 0u; word < params.words; word += 1u) {
-        var members = set_word(window, word);
-        if (word + 1u == params.words) {
-            members &= ~nan_bit;
-        }
+        let members = member_word(window, word);
         count += countOneBits(members);
         if (word < own_word) {
             rank += countOneBits(members);
@@ -128,31 +119,14 @@ fn main(
     if (i >= params.len) {
         return;
     }
-    let line = i / params.w;
-    let plane = line / params.h;
-    let row = line - plane * params.h + params.padding_h;
-    let column = i - line * params.w + params.padding_w;
-    var oh0 = 0u;
-    if (row >= params.kernel_h) {
-        oh0 = (row - params.kernel_h) / params.stride_h + 1u;
-    }
-    var ow0 = 0u;
-    if (column >= params.kernel_w) {
-        ow0 = (column - params.kernel_w) / params.stride_w + 1u;
-    }
-    let oh1 = min(row / params.stride_h + 1u, params.oh);
-    let ow1 = min(column / params.stride_w + 1u, params.ow);
+    let windows = windows_of(i);
     var sum = 0.0;
-    for (var oh = oh0; oh < oh1; oh += 1u) {
-        for (var ow = ow0; ow < ow1; ow += 1u) {
-            let window = (plane * params.oh + oh) * params.ow + ow;
-            let bit = (row - oh * params.stride_h) * params.kernel_w + column - ow * params.stride_w;
-            let c = contribution(window, bit);
-            // The sum is never -0, so that a zero of either sign changes nothing; some compilers would let
-            // 0 + -0 be -0. By its bits: c != 0.0 is false for a NaN.
-            if ((bitcast<u32>(c) & 0x7fffffffu) != 0u) {
-                sum = round_storage(sum + c);
-            }
+    for (var oh = windows.rows.x; oh < windows.rows.y; oh += 1u) {
+        for (var ow = windows.columns.x; ow < windows.columns.y; ow += 1u) {
+            let window = (windows.plane * params.oh + oh) * params.ow + ow;
+            let row = windows.row - oh * params.stride_h;
+            let bit = row * params.kernel_w + windows.column - ow * params.stride_w;
+            sum = round_storage(plus(sum, contribution(window, bit)));
         }
     }
     gx[i] = T(sum);

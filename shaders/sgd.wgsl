@@ -1,30 +1,30 @@
-// PyTorch's SGD, each line rounded to T (lr, momentum, weight_decay are not):
-//   g = fl(grad + weight_decay param)              where weight_decay is not 0
-//   buffer = g at the first step, else fl(fl(momentum buffer) + g)
+// PyTorch's SGD, each line rounded to T (lr, momentum, 1 - dampening, weight_decay are not):
+//   g = fl(grad_scale grad)
+//   g = fl(g + weight_decay param)                 where weight_decay is not 0
+//   buffer = g at the first step, else fl(fl(momentum buffer) + (1 - dampening) g)
 //   d = fl(g + momentum buffer) with Nesterov's, else buffer; g without momentum
 //   param = fl(param - lr d)
 // grad, param, buffer [len].
-#import types
-#import index
+#import optimizer
 
 struct Params {
     len: u32,
     first: u32,
     nesterov: u32,
     decay: u32, // whether weight_decay is not 0
+    grad_scale: f32,
     minus_lr: f32,
     momentum: f32,
+    undamped: f32, // 1 - dampening
     weight_decay: f32,
     zero: u32,
 }
 
-@group(0) @binding(0) var<storage, read> grad: array<T>;
-@group(0) @binding(1) var<storage, read_write> param: array<T>;
 #ifdef MOMENTUM
 @group(0) @binding(2) var<storage, read_write> buffer: array<T>;
-@group(0) @binding(3) var<storage, read> params: Params;
+const NEXT: u32 = 3u;
 #else
-@group(0) @binding(2) var<storage, read> params: Params;
+const NEXT: u32 = 2u;
 #endif
 
 @compute @workgroup_size(THREADS)
@@ -38,7 +38,7 @@ fn main(
         return;
     }
     let p = f32(param[i]);
-    var d = f32(grad[i]);
+    var d = scaled_grad(i);
     if (params.decay != 0u) {
         d = round_storage(d + product(params.weight_decay, p, params.zero));
     }
@@ -46,12 +46,12 @@ fn main(
     let g = d;
     if (params.first == 0u) {
         let kept = round_storage(product(params.momentum, f32(buffer[i]), params.zero));
-        d = round_storage(kept + g);
+        d = round_storage(kept + product(params.undamped, g, params.zero));
     }
     buffer[i] = T(d);
     if (params.nesterov != 0u) {
         d = round_storage(g + product(params.momentum, d, params.zero));
     }
 #endif
-    param[i] = T(p + product(params.minus_lr, d, params.zero));
+    store_param(i, p + product(params.minus_lr, d, params.zero));
 }

@@ -39,6 +39,14 @@ impl DType {
     pub const fn size(self) -> usize {
         self.bits() as usize / 8
     }
+
+    /// Type in which sums are accumulated: f64 for f64, else f32.
+    pub const fn accumulate(self) -> DType {
+        match self {
+            DType::F64 => DType::F64,
+            _ => DType::F32,
+        }
+    }
 }
 
 impl fmt::Display for DType {
@@ -75,6 +83,8 @@ pub(crate) trait Accumulator:
     const NAN: Self;
     const NEG_INFINITY: Self;
     fn is_nan(self) -> bool;
+    fn abs(self) -> Self;
+    fn sqrt(self) -> Self;
     fn exp(self) -> Self;
     fn ln(self) -> Self;
 }
@@ -101,8 +111,17 @@ pub(crate) trait Element: Pod + Send + Sync + Default {
         scratch: &mut Vec<Self::Acc>,
         fill: impl FnOnce(&mut [Self::Acc]) -> R,
     ) -> R;
+    /// The accumulate-type image of `target`, to be changed in place and then written back by [`Element::store`];
+    /// `scratch` is used only where that needs a copy.
+    fn image<'a>(target: &'a mut [Self], scratch: &'a mut Vec<Self::Acc>) -> &'a mut [Self::Acc];
+    /// Rounds the image in `scratch`, if there is one, into `target`.
+    fn store(target: &mut [Self], scratch: &[Self::Acc]);
     /// Lets `change` read and write the accumulate-type image of `target`.
-    fn update(target: &mut [Self], scratch: &mut Vec<Self::Acc>, change: impl FnOnce(&mut [Self::Acc]));
+    #[inline(always)]
+    fn update(target: &mut [Self], scratch: &mut Vec<Self::Acc>, change: impl FnOnce(&mut [Self::Acc])) {
+        change(Self::image(target, scratch));
+        Self::store(target, scratch);
+    }
 }
 
 macro_rules! accumulator {
@@ -113,6 +132,14 @@ macro_rules! accumulator {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 $t::is_nan(self)
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                $t::abs(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $t::sqrt(self)
             }
             #[inline(always)]
             fn exp(self) -> Self {
@@ -152,9 +179,11 @@ macro_rules! accumulator {
                 fill(target)
             }
             #[inline(always)]
-            fn update(target: &mut [$t], _: &mut Vec<$t>, change: impl FnOnce(&mut [$t])) {
-                change(target)
+            fn image<'a>(target: &'a mut [$t], _: &'a mut Vec<$t>) -> &'a mut [$t] {
+                target
             }
+            #[inline(always)]
+            fn store(_: &mut [$t], _: &[$t]) {}
         }
     };
 }
@@ -175,7 +204,14 @@ impl Element for f16 {
     }
     #[inline(always)]
     fn from_f64(value: f64) -> f16 {
-        f16::from_f64(value)
+        // `half` goes through f32 where the hardware has no direct way, which rounds twice. An f32 rounded to odd
+        // keeps what decides the second rounding.
+        let near = value as f32;
+        if near as f64 == value {
+            return f16::from_f32(near);
+        }
+        let above = (near as f64).abs() > value.abs();
+        f16::from_f32(f32::from_bits((near.to_bits() - above as u32) | 1))
     }
     #[inline(always)]
     fn round(value: f32) -> f32 {
@@ -195,10 +231,13 @@ impl Element for f16 {
         result
     }
     #[inline]
-    fn update(target: &mut [f16], scratch: &mut Vec<f32>, change: impl FnOnce(&mut [f32])) {
+    fn image<'a>(target: &'a mut [f16], scratch: &'a mut Vec<f32>) -> &'a mut [f32] {
         scratch.resize(target.len(), 0.0);
         target.convert_to_f32_slice(scratch);
-        change(scratch);
+        scratch
+    }
+    #[inline]
+    fn store(target: &mut [f16], scratch: &[f32]) {
         target.convert_from_f32_slice(scratch);
     }
 }
@@ -260,6 +299,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn f64_is_rounded_to_f16_once() {
+        for bits in 0..0x7c00u16 {
+            let (here, next) = (f16::from_bits(bits), f16::from_bits(bits + 1));
+            let mid = if next.is_infinite() { 65520.0 } else { (here.to_f64() + next.to_f64()) / 2.0 };
+            let even = if bits % 2 == 0 { here } else { next };
+            let cases = [(here.to_f64(), here), (mid.next_down(), here), (mid, even), (mid.next_up(), next)];
+            for (v, expected) in cases {
+                assert_eq!(<f16 as Element>::from_f64(v).to_bits(), expected.to_bits(), "{v:e}");
+                assert_eq!(<f16 as Element>::from_f64(-v).to_bits(), (-expected).to_bits(), "{v:e}");
+            }
+        }
+        assert_eq!(<f16 as Element>::from_f64(1e300), f16::INFINITY);
+        assert_eq!(<f16 as Element>::from_f64(f64::NEG_INFINITY), f16::NEG_INFINITY);
+        assert!(<f16 as Element>::from_f64(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn round_to_f16_of_special_values() {
         assert!(round_to_f16(f32::NAN).is_nan());
         assert_eq!(round_to_f16(f32::MAX), f32::INFINITY);
         assert_eq!(round_to_f16(f32::MIN_POSITIVE), 0.0);

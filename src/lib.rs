@@ -10,8 +10,10 @@ mod engine;
 mod error;
 mod kink;
 pub mod net;
+mod precision;
 pub mod shape;
 mod tensor;
+mod tensor_file;
 pub mod train;
 
 #[cfg(feature = "lab")]
@@ -26,10 +28,13 @@ mod ffi;
 
 pub use dtype::DType;
 pub use engine::{
-    Device, Engine, EngineInfo, EngineOptions, KernelTime, LogLevel, Logger, Placement, SgdOptions,
+    AdamOptions, AdamState, BatchNormGradients, BatchNormOptions, BatchNormParameters, BatchStatistics,
+    Device, DropoutOptions, Engine, EngineInfo, EngineOptions, KernelTime, LogLevel, Logger, MemoryUse,
+    Placement, RmsPropOptions, RmsPropState, RunningStatistics, SgdOptions,
 };
 pub use error::{Error, Result, Status};
-pub use kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, ReluKink};
+pub use kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, NormPoolKink, ReluKink};
+pub use precision::{Accumulate, Format, Precision, ReductionOrder, Rounding, Simulated};
 pub use tensor::{Tensor, View, ViewMut};
 
 /// Compiles the README's Rust code.

@@ -19,12 +19,19 @@ pub struct Window2d {
     pub stride: [usize; 2],
     /// Rows and columns `[PH, PW]` added on each side.
     pub padding: [usize; 2],
+    /// Distance `[DH, DW]` between neighbouring elements of the window, each at least 1; 1 without gaps.
+    pub dilation: [usize; 2],
 }
 
 impl Window2d {
-    /// A square window.
+    /// A square window without gaps.
     pub const fn new(kernel: usize, stride: usize, padding: usize) -> Window2d {
-        Window2d { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2] }
+        Window2d { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], dilation: [1; 2] }
+    }
+
+    /// The same window with its elements `dilation` apart.
+    pub const fn with_dilation(self, dilation: usize) -> Window2d {
+        Window2d { dilation: [dilation; 2], ..self }
     }
 
     /// Number of elements `KH * KW`.
@@ -37,11 +44,11 @@ impl Window2d {
         self.len() == 0
     }
 
-    /// `floor((size + 2 padding - kernel) / stride) + 1` for height and width.
+    /// `floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1` for height and width.
     fn output(&self, input: [usize; 2]) -> Result<[usize; 2]> {
         let mut output = [0; 2];
         for i in 0..2 {
-            let (k, s, p) = (self.kernel[i], self.stride[i], self.padding[i]);
+            let (k, s, p, d) = (self.kernel[i], self.stride[i], self.padding[i], self.dilation[i]);
             if k == 0 || k > MAX_WINDOW {
                 return Err(Error::invalid("kernel", format!("1 to {MAX_WINDOW}"), k));
             }
@@ -51,6 +58,9 @@ impl Window2d {
             if p > MAX_EXTENT {
                 return Err(Error::invalid("padding", format!("0 to {MAX_EXTENT}"), p));
             }
+            if d == 0 || d > MAX_EXTENT {
+                return Err(Error::invalid("dilation", format!("1 to {MAX_EXTENT}"), d));
+            }
             if input[i] == 0 || input[i] > MAX_EXTENT {
                 return Err(Error::invalid(
                     "x",
@@ -58,11 +68,12 @@ impl Window2d {
                     input[i],
                 ));
             }
-            let padded = input[i] + 2 * p;
-            if padded < k {
-                return Err(Error::invalid("kernel", format!("at most the padded input size {padded}"), k));
+            let (padded, extent) = (input[i] + 2 * p, d * (k - 1) + 1);
+            if padded < extent {
+                let expected = format!("an extent of at most the padded input size {padded}");
+                return Err(Error::invalid("kernel", expected, extent));
             }
-            output[i] = (padded - k) / s + 1;
+            output[i] = (padded - extent) / s + 1;
         }
         Ok(output)
     }
@@ -98,13 +109,20 @@ pub struct Conv2dGeometry {
     pub out_channels: usize,
     /// Output height and width.
     pub output: [usize; 2],
-    /// Kernel, stride and padding (zeros).
+    /// Kernel, stride, padding (zeros) and dilation.
     pub window: Window2d,
+    /// Number of groups G: output channels `o G / O` see input channels of the same group alone.
+    pub groups: usize,
 }
 
 impl Conv2dGeometry {
-    /// Input `[N, C, H, W]`, weight `[O, C, KH, KW]`.
-    pub fn new(x: [usize; 4], out_channels: usize, window: Window2d) -> Result<Conv2dGeometry> {
+    /// Input `[N, C, H, W]`, weight `[O, C / groups, KH, KW]`; `groups` divides C and O.
+    pub fn new(
+        x: [usize; 4],
+        out_channels: usize,
+        window: Window2d,
+        groups: usize,
+    ) -> Result<Conv2dGeometry> {
         let [batch, in_channels, h, w] = x;
         if in_channels == 0 || out_channels == 0 {
             return Err(Error::invalid(
@@ -113,18 +131,22 @@ impl Conv2dGeometry {
                 format!("in {in_channels}, out {out_channels}"),
             ));
         }
+        if groups == 0 || !in_channels.is_multiple_of(groups) || !out_channels.is_multiple_of(groups) {
+            let expected = format!("a divisor of the channels, in {in_channels} and out {out_channels}");
+            return Err(Error::invalid("groups", expected, groups));
+        }
         let output = window.output([h, w])?;
-        let g = Conv2dGeometry { batch, in_channels, input: [h, w], out_channels, output, window };
+        let g = Conv2dGeometry { batch, in_channels, input: [h, w], out_channels, output, window, groups };
         bounded("x", &g.x_shape())?;
         bounded("y", &g.y_shape())?;
         bounded("weight", &g.weight_shape())?;
         // The least that a kernel unfolds at a time is one row of the output.
-        let row = [in_channels, window.kernel[0], window.kernel[1], output[1]];
+        let row = [in_channels / groups, window.kernel[0], window.kernel[1], output[1]];
         match element_count(&row) {
             Ok(n) if n <= MAX_UNFOLDED => Ok(g),
             _ => Err(Error::invalid(
                 "kernel",
-                format!("C * KH * KW * OW up to {MAX_UNFOLDED}"),
+                format!("C / groups * KH * KW * OW up to {MAX_UNFOLDED}"),
                 format!("{row:?}"),
             )),
         }
@@ -140,15 +162,15 @@ impl Conv2dGeometry {
         [self.batch, self.out_channels, self.output[0], self.output[1]]
     }
 
-    /// `[O, C, KH, KW]`
+    /// `[O, C / groups, KH, KW]`
     pub fn weight_shape(&self) -> [usize; 4] {
         let [kh, kw] = self.window.kernel;
-        [self.out_channels, self.in_channels, kh, kw]
+        [self.out_channels, self.in_channels / self.groups, kh, kw]
     }
 
-    /// `C * KH * KW`: the length of the sum for one output element.
+    /// `C / groups * KH * KW`: the length of the sum for one output element.
     pub fn patch_len(&self) -> usize {
-        self.in_channels * self.window.len()
+        self.in_channels / self.groups * self.window.len()
     }
 
     /// `OH * OW`
@@ -176,6 +198,9 @@ impl Pool2dGeometry {
     /// Input `[N, C, H, W]`. As in PyTorch, padding is at most half the kernel, so that no window is empty.
     pub fn new(x: [usize; 4], window: Window2d) -> Result<Pool2dGeometry> {
         let [batch, channels, h, w] = x;
+        if window.dilation != [1; 2] {
+            return Err(Error::invalid("dilation", "1 for a pooling", format!("{:?}", window.dilation)));
+        }
         let output = window.output([h, w])?;
         for i in 0..2 {
             if window.padding[i] > window.kernel[i] / 2 {
@@ -241,6 +266,67 @@ impl Pool2dGeometry {
     }
 }
 
+/// Stride, padding, dilation and groups of a convolution whose weight tells the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Conv2dOptions {
+    /// Step `[SH, SW]`.
+    pub stride: [usize; 2],
+    /// Zeros `[PH, PW]` on each side.
+    pub padding: [usize; 2],
+    /// Distance `[DH, DW]` between the elements of the kernel.
+    pub dilation: [usize; 2],
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+}
+
+impl Default for Conv2dOptions {
+    fn default() -> Self {
+        Conv2dOptions { stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1 }
+    }
+}
+
+/// A batch normalisation over `[N, C, H, W]`, or `[N, C]` with a plane of 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BatchNormGeometry {
+    /// Batch size N.
+    pub batch: usize,
+    /// Channels C.
+    pub channels: usize,
+    /// `H * W`, or 1.
+    pub plane: usize,
+}
+
+impl BatchNormGeometry {
+    /// Input `[N, C, ...]` of rank 2 or 4.
+    pub fn new(x: &[usize]) -> Result<BatchNormGeometry> {
+        let ([batch, channels], plane) = match *x {
+            [n, c] => ([n, c], 1),
+            [n, c, h, w] => ([n, c], element_count(&[h, w])?),
+            _ => return Err(Error::shape("x", "[N, C] or [N, C, H, W]", x)),
+        };
+        if channels == 0 || plane == 0 {
+            return Err(Error::shape("x", "[N, C] or [N, C, H, W] with C, H and W of at least 1", x));
+        }
+        bounded("x", x)?;
+        Ok(BatchNormGeometry { batch, channels, plane })
+    }
+
+    /// Number of elements `N * C * H * W`.
+    pub fn len(&self) -> usize {
+        self.batch * self.channels * self.plane
+    }
+
+    /// True for an empty batch.
+    pub fn is_empty(&self) -> bool {
+        self.batch == 0
+    }
+
+    /// Values that one channel's statistics are made of: `N * H * W`.
+    pub fn per_channel(&self) -> usize {
+        self.batch * self.plane
+    }
+}
+
 /// Bytes that hold the tie set of a window of `len` elements: 1 up to 7 elements, 2 up to 15, else a
 /// multiple of 4 with room for one bit more than `len`.
 ///
@@ -262,8 +348,11 @@ mod tests {
     fn outputs_follow_the_floor_formula() {
         let g = Pool2dGeometry::new([1, 1, 7, 9], Window2d::new(3, 2, 1)).unwrap();
         assert_eq!(g.output, [4, 5]);
-        let g = Conv2dGeometry::new([2, 3, 28, 28], 6, Window2d::new(5, 1, 0)).unwrap();
+        let g = Conv2dGeometry::new([2, 3, 28, 28], 6, Window2d::new(5, 1, 0), 1).unwrap();
         assert_eq!(g.y_shape(), [2, 6, 24, 24]);
+        let dilated = Window2d::new(3, 2, 1).with_dilation(2);
+        let g = Conv2dGeometry::new([2, 4, 9, 8], 6, dilated, 2).unwrap();
+        assert_eq!((g.y_shape(), g.weight_shape()), ([2, 6, 4, 3], [6, 2, 3, 3]));
     }
 
     #[test]
@@ -272,8 +361,10 @@ mod tests {
         assert!(Pool2dGeometry::new([1, 1, 4, 4], Window2d::new(2, 0, 0)).is_err());
         assert!(Pool2dGeometry::new([1, 1, 4, 4], Window2d::new(2, 1, 2)).is_err());
         assert!(Pool2dGeometry::new([usize::MAX, 2, 4, 4], Window2d::new(2, 2, 0)).is_err());
-        assert!(Conv2dGeometry::new([1, 0, 4, 4], 1, Window2d::new(1, 1, 0)).is_err());
-        assert!(Conv2dGeometry::new([1, 1, 4096, 4096], 1, Window2d::new(1024, 1, 512)).is_err());
+        assert!(Conv2dGeometry::new([1, 4, 4, 4], 6, Window2d::new(1, 1, 0), 4).is_err());
+        assert!(Pool2dGeometry::new([1, 1, 4, 4], Window2d::new(2, 1, 0).with_dilation(2)).is_err());
+        assert!(Conv2dGeometry::new([1, 0, 4, 4], 1, Window2d::new(1, 1, 0), 1).is_err());
+        assert!(Conv2dGeometry::new([1, 1, 4096, 4096], 1, Window2d::new(1024, 1, 512), 1).is_err());
     }
 
     #[test]

@@ -1,14 +1,19 @@
-//! Data sets: reading MNIST's files, and the digits that need none.
+//! Data sets: reading the files of MNIST and CIFAR-10 and folders of photos, augmentation, and the digits that need
+//! no file.
 #![cfg(feature = "lab")]
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tiebreak::data::{mnist, synthetic};
-use tiebreak::{DType, Error};
+use image::{ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
+use tempfile::TempDir;
+use tiebreak::data::image_folder::{self, ImageFolderOptions};
+use tiebreak::data::{self, Augmentation, Dataset, cifar10, mnist, synthetic};
+use tiebreak::{DType, Error, Result};
 
 const IMAGE: usize = 28 * 28;
 
@@ -31,7 +36,7 @@ fn gz(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Writes the pair of files, reads them, returns what came.
-fn read(images: &[u8], labels: &[u8]) -> (tempfile::TempDir, tiebreak::Result<tiebreak::data::Dataset>) {
+fn read(images: &[u8], labels: &[u8]) -> (TempDir, Result<Dataset>) {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("images"), images).unwrap();
     fs::write(dir.path().join("labels"), labels).unwrap();
@@ -40,14 +45,37 @@ fn read(images: &[u8], labels: &[u8]) -> (tempfile::TempDir, tiebreak::Result<ti
 }
 
 /// The message of a format error, which must name `file`.
-fn refusal(file: &str, images: &[u8], labels: &[u8]) -> String {
-    match read(images, labels).1.unwrap_err() {
+fn format_error<T: std::fmt::Debug>(file: &str, result: Result<T>) -> String {
+    match result.unwrap_err() {
         Error::Format { path, message } => {
             assert!(path.ends_with(file), "{path:?}: {message}");
             message
         }
         other => panic!("{other:?}"),
     }
+}
+
+fn refusal(file: &str, images: &[u8], labels: &[u8]) -> String {
+    format_error(file, read(images, labels).1)
+}
+
+/// The folder of a real data set, from `TIEBREAK_<NAME>` or beside the repository.
+fn real(name: &str) -> Option<PathBuf> {
+    let variable = format!("TIEBREAK_{}", name.to_uppercase());
+    let given = std::env::var_os(&variable).map(PathBuf::from);
+    let shared = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    let dir = given.unwrap_or_else(shared);
+    if !dir.is_dir() {
+        eprintln!("skipped: no folder {}; set {variable}", dir.display());
+        return None;
+    }
+    Some(dir)
+}
+
+/// Images of each class.
+fn counts(data: &Dataset) -> Vec<usize> {
+    let count = |class| data.labels.iter().filter(|&&label| usize::from(label) == class).count();
+    (0..data.classes).map(count).collect()
 }
 
 #[test]
@@ -74,6 +102,7 @@ fn a_folder_is_found_under_the_usual_names() {
     put("t10k-labels-idx1-ubyte.gz", gz(&labels(&[3])));
     let mnist = mnist::load(dir.path()).unwrap();
     assert_eq!((mnist.train.len(), mnist.test.len()), (2, 1));
+    assert_eq!(data::load(dir.path(), 8).unwrap(), mnist);
     assert!(matches!(mnist::load(dir.path().join("nowhere")), Err(Error::Io { .. })));
 }
 
@@ -126,20 +155,325 @@ fn damaged_gzip_data_are_refused() {
 
 #[test]
 fn real_mnist() {
-    let mnist_dir = std::env::var_os("TIEBREAK_MNIST").map(PathBuf::from);
-    let dir = mnist_dir.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/mnist"));
-    if !dir.is_dir() {
-        eprintln!("skipped: no MNIST in {}; set TIEBREAK_MNIST to its folder", dir.display());
-        return;
-    }
+    let Some(dir) = real("mnist") else { return };
     let mnist = mnist::load(&dir).unwrap();
     assert_eq!((mnist.train.len(), mnist.test.len()), (60_000, 10_000));
-    let count = |label| mnist.train.labels.iter().filter(|&&l| l == label).count();
-    assert_eq!(
-        (0..10).map(count).collect::<Vec<_>>(),
-        [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    );
+    assert_eq!(counts(&mnist.train), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]);
     assert_eq!(mnist.test.labels[..5], [7, 2, 1, 0, 4]);
+}
+
+/// `count` records of CIFAR-10: image `i` has the label `i % 10` and the pixels `i`, `i + 1`, ...
+fn records(count: usize) -> Vec<u8> {
+    let record = |i: usize| std::iter::once(i % 10).chain((0..3072).map(move |p| (i + p) % 256));
+    (0..count).flat_map(record).map(|v| v as u8).collect()
+}
+
+#[test]
+fn cifar10_records_are_label_then_planes() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("three.bin");
+    fs::write(&file, records(3)).unwrap();
+    let data = cifar10::read(&file, 3).unwrap();
+    assert_eq!((data.shape, data.classes, data.len()), ([3, 32, 32], 10, 3));
+    assert_eq!(data.labels, [0, 1, 2]);
+    assert_eq!(data.image(2)[..3], [2, 3, 4]);
+    let (x, _) = data.batch(&[1], DType::F64).unwrap();
+    let expected = |channel: usize| (1.0 / 255.0 - cifar10::MEAN[channel]) / cifar10::STD[channel];
+    assert_eq!([0, 1, 2].map(|c| x.to_f64()[c * 1024]), [0, 1, 2].map(expected));
+    fs::write(&file, gz(&records(3))).unwrap();
+    assert_eq!(cifar10::read(&file, 3).unwrap(), data);
+}
+
+#[test]
+fn damaged_cifar10_files_are_refused_with_file_and_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let refusal = |bytes: &[u8]| {
+        fs::write(dir.path().join("batch.bin"), bytes).unwrap();
+        format_error("batch.bin", cifar10::read(dir.path().join("batch.bin"), 3))
+    };
+    let good = records(3);
+    for len in [0, 2 * 3073, 3 * 3073 - 1] {
+        let message = refusal(&good[..len]);
+        assert!(message.starts_with(&format!("ends at byte {len}, 9219 expected")), "{message}");
+    }
+    let message = refusal(&[good.as_slice(), b"x"].concat());
+    assert!(message.contains("surplus") && message.contains("byte 9219"), "{message}");
+    let mut wrong = good.clone();
+    wrong[2 * 3073] = 10;
+    let message = refusal(&wrong);
+    assert!(message.contains("byte 6146") && message.contains("got 10"), "{message}");
+    assert!(matches!(cifar10::read(dir.path().join("none"), 3), Err(Error::Io { path, .. })
+        if path.ends_with("none")));
+}
+
+#[test]
+fn cifar10_takes_the_batches_that_are_there_and_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = |dir: &Path, file: &str| match cifar10::load(root.path()).unwrap_err() {
+        Error::Io { path, message } => assert!(path == dir && message.contains(file), "{path:?}: {message}"),
+        other => panic!("{other:?}"),
+    };
+    // Holes read as zeros: black images of class 0.
+    let put = |path: PathBuf| fs::File::create(path).unwrap().set_len(10_000 * 3073).unwrap();
+    let sub = root.path().join("cifar-10-batches-bin");
+    fs::create_dir(&sub).unwrap();
+    missing(root.path(), "test_batch.bin");
+    put(sub.join("data_batch_2.bin"));
+    missing(&sub.join("test_batch.bin"), "");
+    fs::remove_file(sub.join("data_batch_2.bin")).unwrap();
+    put(sub.join("test_batch.bin"));
+    missing(&sub, "data_batch_1.bin");
+    put(sub.join("data_batch_3.bin"));
+    let data = cifar10::load(root.path()).unwrap();
+    assert_eq!((data.train.name.as_str(), data.train.len()), ("cifar10 (batch 3 of 5)", 10_000));
+    assert_eq!((data.test.name.as_str(), data.test.len()), ("cifar10", 10_000));
+    assert_eq!(data::load(root.path(), 8).unwrap(), data);
+    put(sub.join("data_batch_1.bin"));
+    assert_eq!(cifar10::load(&sub).unwrap().train.name, "cifar10 (batches 1, 3 of 5)");
+    for batch in [2, 4, 5] {
+        put(sub.join(format!("data_batch_{batch}.bin")));
+    }
+    let data = cifar10::load(&sub).unwrap();
+    assert_eq!((data.train.name.as_str(), data.train.len()), ("cifar10", 50_000));
+    fs::write(sub.join("data_batch_4.bin"), b"short").unwrap();
+    assert!(format_error("data_batch_4.bin", cifar10::load(&sub)).contains("byte 5"));
+}
+
+#[test]
+fn real_cifar10() {
+    let Some(dir) = real("cifar10") else { return };
+    let cifar10 = cifar10::load(&dir).unwrap();
+    let first = cifar10.train.take(10_000);
+    assert_eq!(counts(&first), [1005, 974, 1032, 1016, 999, 937, 1030, 1001, 1025, 981]);
+    assert_eq!(counts(&cifar10.test), [1000; 10]);
+    assert_eq!(cifar10.test.labels[..8], [3, 8, 8, 0, 6, 6, 1, 6]);
+    let sums = [0, 1, 2].map(|channel| {
+        let planes = (0..first.len()).map(|i| &first.image(i)[channel * 1024..][..1024]);
+        planes.flatten().map(|&v| u64::from(v)).sum::<u64>()
+    });
+    assert_eq!(sums, [1_288_517_123, 1_262_189_222, 1_167_674_233]);
+}
+
+/// Writes an image file, with its folder.
+fn save(path: &Path, image: impl Into<image::DynamicImage>, format: ImageFormat) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image.into().save_with_format(path, format).unwrap();
+}
+
+fn flat(colour: [u8; 3]) -> RgbImage {
+    RgbImage::from_pixel(20, 10, Rgb(colour))
+}
+
+fn at(size: usize) -> ImageFolderOptions {
+    ImageFolderOptions { size, limit_per_class: None }
+}
+
+/// Red, green and blue of one pixel.
+fn pixel(data: &Dataset, index: usize, y: usize, x: usize) -> [u8; 3] {
+    let [_, h, w] = data.shape;
+    [0, 1, 2].map(|channel| data.image(index)[(channel * h + y) * w + x])
+}
+
+#[test]
+fn an_image_folder_is_ordered_by_name_and_becomes_rgb() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, image: image::DynamicImage, format| save(&dir.path().join(name), image, format);
+    put("fox/b.PNG", flat([10, 20, 30]).into(), ImageFormat::Png);
+    put("fox/a.jpg", flat([200, 100, 50]).into(), ImageFormat::Jpeg);
+    put("fox/c.jpeg", image::GrayImage::from_pixel(9, 12, Luma([77])).into(), ImageFormat::Jpeg);
+    put("bee/x.png", RgbaImage::from_pixel(8, 8, Rgba([1, 2, 3, 0])).into(), ImageFormat::Png);
+    // The content decides.
+    put("bee/y.JPEG", flat([4, 5, 6]).into(), ImageFormat::Png);
+    for ignored in ["fox/notes.txt", "fox/._a.jpg", "readme.png"] {
+        fs::write(dir.path().join(ignored), "no image").unwrap();
+    }
+    fs::create_dir_all(dir.path().join(".cache/deeper.png")).unwrap();
+
+    let data = image_folder::read(dir.path(), &at(8)).unwrap();
+    assert_eq!((data.shape, data.classes, data.len()), ([3, 8, 8], 2, 5));
+    assert_eq!(data.labels, [0, 0, 1, 1, 1]);
+    assert_eq!((data.mean(), data.std()), (&image_folder::MEAN[..], &image_folder::STD[..]));
+    assert_eq!(Some(data.name.as_ref()), dir.path().file_name());
+    assert_eq!([pixel(&data, 0, 7, 7), pixel(&data, 1, 0, 0)], [[1, 2, 3], [4, 5, 6]]);
+    assert_eq!(pixel(&data, 3, 4, 4), [10, 20, 30]);
+    let near = |got: [u8; 3], want: [u8; 3]| got.iter().zip(want).all(|(g, w)| g.abs_diff(w) <= 3);
+    assert!(near(pixel(&data, 2, 4, 4), [200, 100, 50]), "{:?}", pixel(&data, 2, 4, 4));
+    assert!(near(pixel(&data, 4, 4, 4), [77; 3]), "{:?}", pixel(&data, 4, 4, 4));
+
+    let one =
+        image_folder::read(dir.path(), &ImageFolderOptions { limit_per_class: Some(1), ..at(8) }).unwrap();
+    assert_eq!((one.labels.as_slice(), one.image(1)), (&[0, 1][..], data.image(2)));
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(alone.install(|| image_folder::read(dir.path(), &at(8))).unwrap(), data);
+}
+
+#[test]
+fn photos_are_resized_by_area_and_cut_in_the_centre() {
+    let dir = tempfile::tempdir().unwrap();
+    let photo =
+        RgbImage::from_fn(14, 8, |x, y| Rgb([10 * x as u8, 10 * y as u8, if x % 2 == 0 { 0 } else { 200 }]));
+    save(&dir.path().join("a/wide.png"), photo.clone(), ImageFormat::Png);
+    save(&dir.path().join("b/tall.png"), image::imageops::rotate90(&photo), ImageFormat::Png);
+    let whole = image_folder::read(dir.path(), &at(8)).unwrap();
+    assert_eq!(pixel(&whole, 0, 5, 0), [30, 50, 200]);
+    // A quarter turn: rows of the tall image are columns of the wide one.
+    assert_eq!(pixel(&whole, 1, 0, 2), pixel(&whole, 0, 5, 0));
+    // Half as large, 7x4: stripes of one pixel merge, and of three columns too many the left side gives two.
+    let half = image_folder::read(dir.path(), &at(4)).unwrap();
+    let [red, green, blue] = pixel(&half, 0, 1, 0);
+    assert!((red, green) == (45, 25) && (95..=105).contains(&blue), "{red} {green} {blue}");
+    let shape = |size| image_folder::read(dir.path(), &at(size)).unwrap().shape;
+    assert_eq!(shape(25), [3, 25, 25]);
+}
+
+#[test]
+fn an_image_folder_names_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |size| image_folder::read(dir.path(), &at(size));
+    let name = dir.path().file_name().unwrap().to_str().unwrap();
+    assert!(format_error(name, read(8)).contains("no sub-folders"));
+    for class in ["a", "b", "c"] {
+        save(&dir.path().join(class).join("good.png"), flat([0; 3]), ImageFormat::Png);
+    }
+    assert!(matches!(read(0), Err(Error::InvalidArgument { argument, .. }) if argument == "size"));
+    let none = ImageFolderOptions { limit_per_class: Some(0), ..at(8) };
+    assert!(matches!(image_folder::read(dir.path(), &none),
+        Err(Error::InvalidArgument { argument, .. }) if argument == "limit_per_class"));
+    assert!(matches!(image_folder::read(dir.path().join("none"), &at(8)), Err(Error::Io { .. })));
+
+    let speckled = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, (x * 7) as u8, (y * 5) as u8]));
+    for (class, format) in [("b", ImageFormat::Png), ("c", ImageFormat::Jpeg)] {
+        let file = dir.path().join(class).join("photo.jpg");
+        save(&file, speckled.clone(), format);
+        read(8).unwrap();
+        let bytes = fs::read(&file).unwrap();
+        // The end of a PNG file holds no pixels.
+        let end = if format == ImageFormat::Jpeg { bytes.len() - 1 } else { bytes.len() - 30 };
+        for len in [0, 1, 2, 20, bytes.len() / 2, end] {
+            fs::write(&file, &bytes[..len]).unwrap();
+            format_error(&format!("{class}/photo.jpg"), read(8));
+        }
+        fs::write(&file, bytes).unwrap();
+    }
+    // Of several the first in order is named.
+    for class in ["b", "c"] {
+        fs::write(dir.path().join(class).join("photo.jpg"), "text").unwrap();
+    }
+    format_error("b/photo.jpg", read(8));
+    fs::create_dir(dir.path().join("d")).unwrap();
+    assert!(format_error("d", read(8)).contains("no JPEG or PNG"));
+}
+
+#[test]
+fn training_and_validation_folders_must_have_the_same_classes() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, grey| save(&dir.path().join(name), flat([grey; 3]), ImageFormat::Png);
+    put("train/a/1.png", 1);
+    put("train/b/2.png", 2);
+    let missing = |path: &Path, message: &str| match data::load(path, 4).unwrap_err() {
+        Error::Io { path: at, message: got } => assert!(at == path && got.contains(message), "{at:?}: {got}"),
+        other => panic!("{other:?}"),
+    };
+    missing(dir.path(), "val or test");
+    missing(&dir.path().join("train"), "neither MNIST");
+    missing(&dir.path().join("nowhere"), "");
+    put("val/b/3.png", 3);
+    assert!(format_error("val", image_folder::load(dir.path(), &at(4))).contains("class a"));
+    put("val/a/4.png", 4);
+    let data = image_folder::load(dir.path(), &at(4)).unwrap();
+    assert_eq!((data.train.image(1)[0], data.test.image(0)[0], data.test.image(1)[0]), (2, 4, 3));
+    assert_eq!((&data.train.name, data.test.labels), (&data.test.name, vec![0, 1]));
+    put("val/c/5.png", 5);
+    assert!(format_error("train", image_folder::load(dir.path(), &at(4))).contains("class c"));
+    fs::remove_dir_all(dir.path().join("val/c")).unwrap();
+    fs::rename(dir.path().join("val"), dir.path().join("test")).unwrap();
+    assert_eq!(data::load(dir.path(), 4).unwrap().test.image(0)[0], 4);
+}
+
+#[test]
+fn real_photos() {
+    let Some(dir) = real("imagenette_tiny") else { return };
+    let data = image_folder::load(&dir, &at(64)).unwrap();
+    assert_eq!((counts(&data.train), counts(&data.test)), (vec![30; 10], vec![10; 10]));
+    assert_eq!((data.train.name.as_str(), data.train.shape), ("imagenette_tiny", [3, 64, 64]));
+    // What Pillow makes of them: `Image.open(f).convert("RGB").resize((64, 64), Image.BILINEAR)`. JPEG decoders
+    // round colours differently.
+    let mean = |data: &Dataset, channel: usize| {
+        let planes = (0..data.len()).map(|i| &data.image(i)[channel * 4096..][..4096]);
+        planes.flatten().map(|&v| f64::from(v)).sum::<f64>() / (data.len() * 4096) as f64
+    };
+    for (data, expected) in
+        [(&data.train, [118.7953, 117.3112, 109.7575]), (&data.test, [121.5976, 121.6233, 113.7077])]
+    {
+        let got = [0, 1, 2].map(|channel| mean(data, channel));
+        assert!(got.iter().zip(expected).all(|(g, e)| (g - e).abs() < 0.4), "{got:?}, {expected:?} expected");
+    }
+    let near = |got: [u8; 3], want: [u8; 3]| got.iter().zip(want).all(|(g, w)| g.abs_diff(w) <= 2);
+    assert!(near(pixel(&data.train, 0, 10, 20), [173, 175, 151]), "{:?}", pixel(&data.train, 0, 10, 20));
+    assert!(near(pixel(&data.test, 99, 50, 5), [57, 75, 108]), "{:?}", pixel(&data.test, 99, 50, 5));
+}
+
+/// One colour image `[3, 12, 10]` many times; every pixel of it is another, none is black.
+static COLOURED: LazyLock<Dataset> = LazyLock::new(|| {
+    let image: Vec<u8> = (0..360).map(|v| (v % 120 + 1 + 60 * (v / 120)) as u8).collect();
+    let data = Dataset::new("coloured", image.repeat(2000), vec![3; 2000], [3, 12, 10], 10).unwrap();
+    data.with_normalization(&[0.1, 0.2, 0.3], &[0.5, 0.25, 0.125]).unwrap()
+});
+
+const CIFAR_LIKE: Augmentation = Augmentation { crop_padding: 4, horizontal_flip: true };
+
+#[test]
+fn augmented_images_are_shifted_mirrored_and_normalised_after_padding() {
+    let data = &*COLOURED;
+    let indices: Vec<usize> = (0..data.len()).collect();
+    let (x, labels) = data.augmented_batch(&indices, DType::F64, &CIFAR_LIKE, 5, 1).unwrap();
+    assert!(x.shape() == [2000, 3, 12, 10] && labels.iter().all(|&label| label == 3));
+    let (whole, _) = data.batch(&[0], DType::F64).unwrap();
+    let whole = whole.to_f64();
+    let black = [0, 1, 2].map(|c| (0.0 - data.mean()[c]) / data.std()[c]);
+    // By definition, from the place of a pixel that every crop holds.
+    let expected = |top: isize, left: isize, flip: bool| -> Vec<f64> {
+        let value = |i: isize| {
+            let (c, y, x) = (i / 120, i % 120 / 10 + top, i % 10);
+            let x = if flip { 9 - x } else { x } + left;
+            let inside = (0..12).contains(&y) && (0..10).contains(&x);
+            if inside { whole[(c * 120 + y * 10 + x) as usize] } else { black[c as usize] }
+        };
+        (0..360).map(value).collect()
+    };
+    let places: Vec<(Vec<f64>, usize)> =
+        (0..9 * 9 * 2).map(|i| (expected(i / 18 - 4, i / 2 % 9 - 4, i % 2 == 1), i as usize)).collect();
+    let mut seen = [0; 162];
+    for image in x.to_f64().chunks(360) {
+        let place = places.iter().find(|(expected, _)| expected == image);
+        seen[place.expect("a crop of the padded image").1] += 1;
+    }
+    // 12.3 expected at each place, mirrored or not.
+    assert!(seen.iter().all(|&n| n > 0), "{seen:?}");
+    let flips: usize = seen.iter().skip(1).step_by(2).sum();
+    assert!((900..1100).contains(&flips), "{flips}");
+}
+
+#[test]
+fn augmentation_is_repeatable_image_by_image() {
+    let data = &*COLOURED;
+    let batch = |indices: &[usize], dtype, seed, epoch| {
+        data.augmented_batch(indices, dtype, &CIFAR_LIKE, seed, epoch).unwrap().0
+    };
+    let one = batch(&[7, 1999, 3], DType::F16, 1, 2);
+    assert_eq!(one, batch(&[7, 1999, 3], DType::F16, 1, 2));
+    let alone = [7, 1999, 3].map(|i| batch(&[i], DType::F16, 1, 2).to_f64()).concat();
+    assert_eq!(one.to_f64(), alone);
+    assert_ne!(one, batch(&[7, 1999, 3], DType::F16, 1, 3));
+    assert_ne!(one, batch(&[7, 1999, 3], DType::F16, 2, 2));
+    let nothing = data.augmented_batch(&[7, 3], DType::F32, &Augmentation::default(), 1, 2).unwrap();
+    assert_eq!(nothing, data.batch(&[7, 3], DType::F32).unwrap());
+
+    let wide = |crop_padding| Augmentation { crop_padding, horizontal_flip: false };
+    assert!(data.augmented_batch(&[0], DType::F32, &wide(9), 0, 0).is_ok());
+    let error = data.augmented_batch(&[0], DType::F32, &wide(10), 0, 0).unwrap_err();
+    assert!(matches!(error, Error::InvalidArgument { argument, .. } if argument == "crop_padding"));
+    assert!(data.augmented_batch(&[2000], DType::F32, &wide(1), 0, 0).is_err());
 }
 
 #[test]
@@ -156,10 +490,8 @@ const FINGERPRINT: &str = "f601b508";
 #[test]
 fn digits_are_balanced_and_stand_on_a_flat_background() {
     let digits = synthetic::digits(2000, 0);
-    for label in 0..10 {
-        let count = digits.labels.iter().filter(|&&l| l == label).count();
-        assert!((150..250).contains(&count), "{count} images of {label}");
-    }
+    let counts = counts(&digits);
+    assert!(counts.iter().all(|count| (150..250).contains(count)), "{counts:?}");
     for i in 0..digits.len() {
         let ink = digits.image(i).iter().filter(|&&v| v > 0).count();
         assert!((15..500).contains(&ink), "image {i} has {ink} pixels of ink");

@@ -4,7 +4,7 @@ mod support;
 
 use proptest::prelude::*;
 use tiebreak::net::{Graph, Network, zoo};
-use tiebreak::shape::{Conv2dGeometry, Window2d};
+use tiebreak::shape::{Conv2dGeometry, Conv2dOptions, Pool2dGeometry, Window2d};
 use tiebreak::*;
 
 /// A reproducible number in (-1, 1), different for each argument.
@@ -17,6 +17,10 @@ fn noise(i: usize) -> f64 {
 fn tensor(shape: &[usize], salt: usize) -> Tensor {
     let values: Vec<f64> = (0..shape.iter().product()).map(|i| noise(i * 7 + salt)).collect();
     Tensor::from_f64(DType::F64, shape, &values).unwrap()
+}
+
+fn like(t: &Tensor) -> Tensor {
+    Tensor::zeros(t.dtype(), t.shape()).unwrap()
 }
 
 fn dot(a: &Tensor, b: &Tensor) -> f64 {
@@ -44,28 +48,31 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..Default::default() })]
 
     #[test]
-    fn conv2d(n in 1..4usize, c in 1..4usize, o in 1..5usize, h in 3..9usize, w in 3..9usize,
-              kh in 1..4usize, kw in 1..4usize, sh in 1..4usize, sw in 1..3usize,
-              ph in 0..3usize, pw in 0..3usize) {
+    fn conv2d([n, c, o, groups] in [1..4usize, 1..4, 1..4, 1..4], input in [3..9usize, 3..9],
+              kernel in [1..4usize, 1..4], stride in [1..4usize, 1..3], padding in [0..3usize, 0..3],
+              dilation in [1..4usize, 1..3]) {
         let engine = Engine::cpu();
-        let window = Window2d { kernel: [kh, kw], stride: [sh, sw], padding: [ph, pw] };
-        let g = Conv2dGeometry::new([n, c, h, w], o, window).unwrap();
+        let options = Conv2dOptions { stride, padding, dilation, groups };
+        let window = Window2d { kernel, stride, padding, dilation };
+        let (x, o) = ([n, c * groups, input[0], input[1]], o * groups);
+        let extent = |i: usize| dilation[i] * (kernel[i] - 1) + 1;
+        prop_assume!((0..2).all(|i| input[i] + 2 * padding[i] >= extent(i)));
+        let g = Conv2dGeometry::new(x, o, window, groups).unwrap();
         let (x, weight, bias) = (tensor(&g.x_shape(), 1), tensor(&g.weight_shape(), 2), tensor(&[o], 3));
         let gy = tensor(&g.y_shape(), 4);
         let forward = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
             let mut y = Tensor::zeros(DType::F64, &g.y_shape()).unwrap();
             let views = (x.view(), weight.view(), Some(bias.view()));
-            engine.conv2d_forward(views.0, views.1, views.2, [sh, sw], [ph, pw], y.view_mut()).unwrap();
+            engine.conv2d_forward(views.0, views.1, views.2, options, y.view_mut()).unwrap();
             dot(&y, &gy)
         };
         let mut gx = Tensor::zeros(DType::F64, &g.x_shape()).unwrap();
         let mut gw = Tensor::zeros(DType::F64, &g.weight_shape()).unwrap();
         let mut gb = Tensor::zeros(DType::F64, &[o]).unwrap();
-        let (stride, padding) = ([sh, sw], [ph, pw]);
-        engine.conv2d_backward_input(gy.view(), weight.view(), stride, padding, gx.view_mut()).unwrap();
+                engine.conv2d_backward_input(gy.view(), weight.view(), options, gx.view_mut()).unwrap();
         let gbias = Some(gb.view_mut());
         engine
-            .conv2d_backward_weight(x.view(), gy.view(), stride, padding, gw.view_mut(), gbias)
+            .conv2d_backward_weight(x.view(), gy.view(), options, gw.view_mut(), gbias)
             .unwrap();
         check("gx", &x, &gx, |x| forward(x, &weight, &bias));
         check("gweight", &weight, &gw, |weight| forward(&x, weight, &bias));
@@ -77,19 +84,19 @@ proptest! {
     fn large_conv2d(pad in 0..2usize, stride in 1..3usize) {
         let engine = Engine::cpu();
         let (n, c, o, h, w) = (2, 16, 3, 70, 64);
-        let g = Conv2dGeometry::new([n, c, h, w], o, Window2d::new(5, stride, pad)).unwrap();
+        let g = Conv2dGeometry::new([n, c, h, w], o, Window2d::new(5, stride, pad), 1).unwrap();
         prop_assert!(g.patch_len() * g.output_pixels() > 1 << 18);
         let (x, weight, gy) = (tensor(&g.x_shape(), 1), tensor(&g.weight_shape(), 2), tensor(&g.y_shape(), 4));
-        let (stride, padding) = ([stride; 2], [pad; 2]);
+        let options = Conv2dOptions { stride: [stride; 2], padding: [pad; 2], ..Default::default() };
         let forward = |x: &Tensor, weight: &Tensor| {
             let mut y = Tensor::zeros(DType::F64, &g.y_shape()).unwrap();
-            engine.conv2d_forward(x.view(), weight.view(), None, stride, padding, y.view_mut()).unwrap();
+            engine.conv2d_forward(x.view(), weight.view(), None, options, y.view_mut()).unwrap();
             dot(&y, &gy)
         };
         let mut gx = Tensor::zeros(DType::F64, &g.x_shape()).unwrap();
         let mut gw = Tensor::zeros(DType::F64, &g.weight_shape()).unwrap();
-        engine.conv2d_backward_input(gy.view(), weight.view(), stride, padding, gx.view_mut()).unwrap();
-        engine.conv2d_backward_weight(x.view(), gy.view(), stride, padding, gw.view_mut(), None).unwrap();
+        engine.conv2d_backward_input(gy.view(), weight.view(), options, gx.view_mut()).unwrap();
+        engine.conv2d_backward_weight(x.view(), gy.view(), options, gw.view_mut(), None).unwrap();
         check("gx", &x, &gx, |x| forward(x, &weight));
         check("gweight", &weight, &gw, |weight| forward(&x, weight));
     }
@@ -113,6 +120,120 @@ proptest! {
         check("gx", &x, &gx, |x| forward(x, &weight, &bias));
         check("gweight", &weight, &gw, |weight| forward(&x, weight, &bias));
         check("gbias", &bias, &gb, |bias| forward(&x, &weight, bias));
+    }
+
+    #[test]
+    fn avgpool2d(n in 1..3usize, c in 1..4usize, h in 3..9usize, w in 3..9usize, kh in 1..4usize,
+                 kw in 1..4usize, s in 1..4usize, pad in 0..2usize) {
+        let engine = Engine::cpu();
+        let padding = [pad.min(kh / 2), pad.min(kw / 2)];
+        let window = Window2d { kernel: [kh, kw], stride: [s; 2], padding, dilation: [1; 2] };
+        let g = Pool2dGeometry::new([n, c, h, w], window).unwrap();
+        let (x, gy) = (tensor(&g.x_shape(), 1), tensor(&g.y_shape(), 2));
+        let mut gx = like(&x);
+        engine.avgpool2d_backward(gy.view(), window, gx.view_mut()).unwrap();
+        check("gx", &x, &gx, |x| {
+            let mut y = like(&gy);
+            engine.avgpool2d_forward(x.view(), window, y.view_mut()).unwrap();
+            dot(&y, &gy)
+        });
+    }
+
+    #[test]
+    fn norm_pool2d(n in 1..3usize, c in 1..4usize, h in 3..9usize, w in 3..9usize, k in 1..4usize,
+                   s in 1..4usize, pad in 0..2usize) {
+        let engine = Engine::cpu();
+        let window = Window2d::new(k, s, pad.min(k / 2));
+        let g = Pool2dGeometry::new([n, c, h, w], window).unwrap();
+        // Away from 0, where windows of one element have their kink.
+        let values: Vec<f64> = tensor(&g.x_shape(), 1).to_f64().iter().map(|v| v + v.signum()).collect();
+        let x = Tensor::from_f64(DType::F64, &g.x_shape(), &values).unwrap();
+        let gy = tensor(&g.y_shape(), 2);
+        let (mut y, mut gx) = (like(&gy), like(&x));
+        engine.norm_pool2d_forward(x.view(), window, y.view_mut()).unwrap();
+        let kink = NormPoolKink { at_zero: 5.0 };
+        engine.norm_pool2d_backward(x.view(), y.view(), gy.view(), window, kink, gx.view_mut()).unwrap();
+        check("gx", &x, &gx, |x| {
+            let mut y = like(&gy);
+            engine.norm_pool2d_forward(x.view(), window, y.view_mut()).unwrap();
+            dot(&y, &gy)
+        });
+    }
+
+    #[test]
+    fn batchnorm(n in 2..6usize, c in 1..5usize, h in 1..5usize, w in 1..5usize, flat: bool,
+                 training: bool) {
+        let engine = Engine::cpu();
+        let shape = if flat { vec![n, c] } else { vec![n, c, h, w] };
+        let (x, gy, weight, bias) = (tensor(&shape, 1), tensor(&shape, 2), tensor(&[c], 3), tensor(&[c], 4));
+        let squares: Vec<f64> = tensor(&[c], 5).to_f64().iter().map(|v| v * v).collect();
+        let (mean, var) = (tensor(&[c], 6), Tensor::from_f64(DType::F64, &[c], &squares).unwrap());
+        // A large eps keeps the second derivative, hence the error of the differences, small.
+        let options = BatchNormOptions { eps: 0.1, ..Default::default() };
+        let running = || RunningStatistics { mean: mean.view(), var: var.view() };
+        let forward = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
+            let (mut y, mut mean, mut inv_std) = (like(x), like(weight), like(weight));
+            let parameters = BatchNormParameters { weight: weight.view(), bias: bias.view() };
+            if training {
+                let statistics = BatchStatistics { mean: mean.view_mut(), inv_std: inv_std.view_mut() };
+                engine
+                    .batchnorm_forward(x.view(), parameters, &options, None, y.view_mut(), statistics)
+                    .unwrap();
+            } else {
+                engine.batchnorm_inference(x.view(), parameters, &options, running(), y.view_mut()).unwrap();
+            }
+            (dot(&y, &gy), mean, inv_std)
+        };
+        let (mut gx, mut gweight, mut gbias) = (like(&x), like(&weight), like(&bias));
+        let gradients =
+            BatchNormGradients { gx: gx.view_mut(), gweight: gweight.view_mut(), gbias: gbias.view_mut() };
+        let views = (x.view(), gy.view(), weight.view());
+        if training {
+            let (_, mean, inv_std) = forward(&x, &weight, &bias);
+            let statistics = BatchStatistics { mean: mean.view(), inv_std: inv_std.view() };
+            engine.batchnorm_backward(views.0, views.1, views.2, statistics, gradients).unwrap();
+        } else {
+            engine
+                .batchnorm_inference_backward(views.0, views.1, views.2, &options, running(), gradients)
+                .unwrap();
+        }
+        check("gx", &x, &gx, |x| forward(x, &weight, &bias).0);
+        check("gweight", &weight, &gweight, |weight| forward(&x, weight, &bias).0);
+        check("gbias", &bias, &gbias, |bias| forward(&x, &weight, bias).0);
+    }
+
+    #[test]
+    fn dropout(len in 1..200usize, p in 0.0..0.95f64, seed: u64, step: u64) {
+        let engine = Engine::cpu();
+        let (x, gy) = (tensor(&[len], 1), tensor(&[len], 2));
+        let options = DropoutOptions { p, seed, step };
+        let mut gx = like(&x);
+        engine.dropout_backward(gy.view(), options, gx.view_mut()).unwrap();
+        check("gx", &x, &gx, |x| {
+            let mut y = like(x);
+            engine.dropout_forward(x.view(), options, y.view_mut()).unwrap();
+            dot(&y, &gy)
+        });
+    }
+
+    #[test]
+    fn concat(n in 1..4usize, channels in prop::collection::vec(1..5usize, 1..4), flat: bool) {
+        let engine = Engine::cpu();
+        let shape = |c: usize| if flat { vec![n, c] } else { vec![n, c, 2, 3] };
+        let inputs: Vec<Tensor> = channels.iter().enumerate().map(|(i, &c)| tensor(&shape(c), i)).collect();
+        let gy = tensor(&shape(channels.iter().sum()), 9);
+        let mut gradients: Vec<Tensor> = inputs.iter().map(like).collect();
+        let mut views: Vec<ViewMut> = gradients.iter_mut().map(|g| g.view_mut()).collect();
+        engine.concat_backward(gy.view(), &mut views).unwrap();
+        for (i, gx) in gradients.iter().enumerate() {
+            check(&format!("gx {i}"), &inputs[i], gx, |x| {
+                let mut parts: Vec<View> = inputs.iter().map(|x| x.view()).collect();
+                parts[i] = x.view();
+                let mut y = like(&gy);
+                engine.concat(&parts, y.view_mut()).unwrap();
+                dot(&y, &gy)
+            });
+        }
     }
 
     #[test]
@@ -154,7 +275,7 @@ fn check_network(graph: &Graph, x: &Tensor, labels: &[i64]) {
 
 #[test]
 fn lenet5() {
-    let graph = zoo::lenet5(&zoo::LeNet5Options { hidden: [12, 9], ..Default::default() }).unwrap();
+    let graph = zoo::lenet5(&zoo::Options { hidden: [12, 9], ..Default::default() }).unwrap();
     check_network(&graph, &tensor(&[3, 1, 28, 28], 5), &[1, 0, 7]);
 }
 

@@ -22,6 +22,7 @@ fn cases() -> impl Strategy<Value = Case> {
             kernel: [kh, kw],
             stride: [sh, sw],
             padding: [ph, pw],
+            dilation: [1; 2],
         })
     });
     let shape = (1..3usize, 1..4usize, 4..9usize, 4..9usize).prop_map(|(n, c, h, w)| [n, c, h, w]);
@@ -56,7 +57,7 @@ fn run(engine: &Engine, case: &Case, dtype: DType, kink: MaxPoolKink) -> Outcome
 fn for_each_window(case: &Case, mut visit: impl FnMut(usize, &[usize], f64)) {
     let g = Pool2dGeometry::new(case.shape, case.window).unwrap();
     let ([h, w], [oh, ow]) = (g.input, g.output);
-    let Window2d { kernel, stride, padding } = case.window;
+    let Window2d { kernel, stride, padding, .. } = case.window;
     for plane in 0..g.batch * g.channels {
         for o in 0..oh * ow {
             let mut inside = Vec::new();

@@ -4,7 +4,7 @@ mod support;
 
 use support::engines;
 use tiebreak::net::{Graph, Network, zoo};
-use tiebreak::train::Sgd;
+use tiebreak::train::Optimizer;
 use tiebreak::*;
 
 fn lenet(engine: &Engine, dtype: DType) -> Network {
@@ -29,13 +29,19 @@ fn one_forward_serves_two_backwards() {
             let mut network = lenet(&engine, dtype);
             let (x, labels) = batch(dtype, 12);
             let beta = |b, c| Kink::MaxPool(MaxPoolKink::beta(b, c));
-            let exact = network.compare(x.view(), &labels, None, beta(100.0, Composition::Exact)).unwrap();
+            let exact = network
+                .compare(x.view(), &labels, &[vec![beta(100.0, Composition::Exact).into()]])
+                .unwrap()
+                .remove(0);
             assert!(exact.shared_forward, "{dtype} on {name}");
             assert!(exact.l1() > 0.0, "{dtype} on {name}: flat background must make a difference");
-            let same = network.compare(x.view(), &labels, None, beta(0.0, Composition::Exact)).unwrap();
+            let same = network
+                .compare(x.view(), &labels, &[vec![beta(0.0, Composition::Exact).into()]])
+                .unwrap()
+                .remove(0);
             assert_eq!((same.l1(), same.linf()), (0.0, 0.0), "exact(0) is native");
             let kink = beta(100.0, Composition::Coupled);
-            let coupled = network.compare(x.view(), &labels, None, kink).unwrap();
+            let coupled = network.compare(x.view(), &labels, &[vec![kink.into()]]).unwrap().remove(0);
             assert!(!coupled.shared_forward);
             // The stored forward gives what a run of its own gives.
             network.set_kink(None, beta(100.0, Composition::Exact)).unwrap();
@@ -78,7 +84,7 @@ fn stored_activations_are_used_for_their_own_parameters_only() {
         let bias = network.parameter("features.0.bias").unwrap();
         network.set_parameter("features.0.bias", bias.view()).unwrap();
         refused(&mut network);
-        let mut sgd = Sgd::new(&mut network, SgdOptions::default()).unwrap();
+        let mut sgd = Optimizer::new(&mut network, SgdOptions::default()).unwrap();
         network.loss_and_gradients(x.view(), &labels).unwrap();
         sgd.step(&mut network).unwrap();
         refused(&mut network);
@@ -98,7 +104,8 @@ fn compare_leaves_the_gradients_of_the_present_choices() {
         let (x, labels) = batch(DType::F32, 6);
         let loss = network.loss_and_gradients(x.view(), &labels).unwrap();
         let gradient = network.gradient("features.0.weight").unwrap();
-        let comparison = network.compare(x.view(), &labels, None, Kink::MaxPool(kink)).unwrap();
+        let comparison =
+            network.compare(x.view(), &labels, &[vec![Kink::MaxPool(kink).into()]]).unwrap().remove(0);
         assert!(comparison.l1() > 0.0);
         assert_eq!(comparison.losses[0], loss);
         assert_eq!(network.gradient("features.0.weight").unwrap(), gradient);
@@ -119,7 +126,10 @@ fn equal_infinities_do_not_differ() {
     let scaled = Tensor::from_f64(DType::F16, weight.shape(), &scaled).unwrap();
     network.set_parameter("classifier.3.weight", scaled.view()).unwrap();
     let (x, labels) = batch(DType::F16, 4);
-    let same = network.compare(x.view(), &labels, None, Kink::MaxPool(MaxPoolKink::default())).unwrap();
+    let same = network
+        .compare(x.view(), &labels, &[vec![Kink::MaxPool(MaxPoolKink::default()).into()]])
+        .unwrap()
+        .remove(0);
     for d in &same.differences {
         let gradient = network.gradient(&d.name).unwrap().to_f64();
         if gradient.iter().all(|v| !v.is_nan()) {
@@ -203,7 +213,7 @@ fn errors_say_what_is_wrong_and_lose_nothing() {
         assert!(network.set_kink(Some("features.2"), Kink::Relu(ReluKink::default())).is_err());
         assert!(network.set_kink(None, Kink::Relu(ReluKink { alpha: f64::NAN })).is_err());
         let mut other = lenet(&engine, DType::F32);
-        let mut sgd = Sgd::new(&mut other, SgdOptions::default()).unwrap();
+        let mut sgd = Optimizer::new(&mut other, SgdOptions::default()).unwrap();
         assert!(sgd.step(&mut network).is_err(), "an optimizer of another network");
         assert!(sgd.set_learning_rate(-1.0).is_err());
         assert!(SgdOptions { nesterov: true, ..Default::default() }.validate().is_err());

@@ -4,7 +4,7 @@ mod support;
 
 use support::{engines, gpu};
 use tiebreak::net::{Network, zoo};
-use tiebreak::train::Sgd;
+use tiebreak::train::Optimizer;
 use tiebreak::*;
 
 /// Bits of every parameter and gradient after a few training steps of LeNet-5.
@@ -12,8 +12,14 @@ fn train(engine: &Engine, dtype: DType, kink: MaxPoolKink) -> Vec<u8> {
     let graph = zoo::lenet5(&Default::default()).unwrap();
     let mut network = Network::new(engine, &graph, dtype, 5).unwrap();
     network.set_kink(None, Kink::MaxPool(kink)).unwrap();
-    let options = SgdOptions { learning_rate: 0.05, momentum: 0.9, weight_decay: 5e-4, nesterov: true };
-    let mut sgd = Sgd::new(&mut network, options).unwrap();
+    let options = SgdOptions {
+        learning_rate: 0.05,
+        momentum: 0.9,
+        weight_decay: 5e-4,
+        nesterov: true,
+        ..Default::default()
+    };
+    let mut sgd = Optimizer::new(&mut network, options).unwrap();
     for step in 0..3 {
         let n = [33, 20, 33][step];
         let pixels: Vec<f64> = (0..n * 784).map(|i| ((i * 37 + step * 11) % 19) as f64 / 9.5 - 1.0).collect();

@@ -197,7 +197,7 @@ static void set_batch(net *n, size_t count) {
     n->conv_shape[0] = (int64_t)count;
     n->conv_shape[1] = CHANNELS;
     n->conv_shape[2] = n->conv_shape[3] = (int64_t)n->conv_side;
-    check(tb_maxpool2d_output_shape(n->conv_shape, NULL, n->pool_shape, &n->ties_size));
+    check(tb_pool2d_output_shape(n->conv_shape, NULL, n->pool_shape, &n->ties_size));
 }
 
 static void pool_forward(net *n) {

@@ -299,13 +299,14 @@ static void train(const tb_optimizer *optimizer, const options *o, const pixels 
         size_t start = step * most, left = set->count - start;
         /* On a terminal a line that renews itself, in a file one line in 100 steps. */
         int show = (step + 1) % (terminal ? 10 : 100) == 0 || step + 1 == steps;
-        double loss = 0;
+        tb_step_report report;
+        report.struct_size = sizeof report;
         fill_batch(b, p, set, order + start, left < most ? left : most);
-        /* Reading the loss waits for the device, so only where it is shown. */
-        check(tb_optimizer_train_step(optimizer, &b->x, b->labels, b->count, show ? &loss : NULL));
+        /* A report waits for the device, so only where it is shown. */
+        check(tb_optimizer_train_step(optimizer, &b->x, b->labels, b->count, show ? &report : NULL));
         if (show) {
             printf("%sepoch %ld/%ld  step %zu/%zu  loss %.4f%s", terminal ? "\r" : "", epoch, o->epochs, step + 1,
-                   steps, loss, terminal ? "   " : "\n");
+                   steps, report.loss, terminal ? "   " : "\n");
             fflush(stdout);
         }
     }
@@ -340,7 +341,8 @@ int main(int argc, char **argv) {
     tb_engine_properties engine_info;
     tb_network_options network_options;
     tb_network_properties network_info;
-    tb_sgd_options sgd;
+    tb_optimizer_options sgd;
+    char precision[24];
     tb_kink kink;
     tb_engine *engine;
     tb_network *network;
@@ -371,17 +373,17 @@ int main(int argc, char **argv) {
 
     check(tb_engine_create(&engine_options, &engine));
     check(tb_network_options_init(&network_options, sizeof network_options));
-    network_options.dtype = p.dtype;
-    network_options.classes = MNIST_CLASSES;
+    snprintf(precision, sizeof precision, "%ld", o.precision);
+    network_options.precision = precision;
     network_options.seed = (uint64_t)o.seed;
-    check(tb_network_create(engine, "lenet5", &network_options, &network));
+    check(tb_network_create(engine, "lenet5", NULL, &network_options, &network));
     /* The choice that this library is about: for every max pooling of the network, changeable at any time. */
     check(tb_network_set_kink(network, NULL, &kink));
-    check(tb_sgd_options_init(&sgd, sizeof sgd));
+    check(tb_optimizer_options_init(&sgd, sizeof sgd, TB_ALGORITHM_SGD));
     sgd.learning_rate = o.learning_rate;
     sgd.momentum = 0.9;
     sgd.weight_decay = 5e-4;
-    check(tb_optimizer_create_sgd(network, &sgd, &optimizer));
+    check(tb_optimizer_create(network, &sgd, &optimizer));
 
     engine_info.struct_size = sizeof engine_info;
     check(tb_engine_info(engine, &engine_info));

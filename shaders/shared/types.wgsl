@@ -28,6 +28,12 @@ fn round_storage(v: f32) -> f32 {
 #endif
 }
 
+// sum + v for a sum that began at +0, which a zero of either sign leaves as it is: some compilers would let 0 + -0
+// be -0. By its bits: v != 0.0 is false for a NaN.
+fn plus(sum: f32, v: f32) -> f32 {
+    return select(sum, sum + v, (bitcast<u32>(v) & 0x7fffffffu) != 0u);
+}
+
 // By its bits: compilers fold `v != v` to false.
 fn is_nan(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;

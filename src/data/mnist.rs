@@ -1,38 +1,27 @@
 //! MNIST, and anything else in its IDX files: 28x28 grey images of 10 classes.
 
-use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
-
-use crate::data::Dataset;
-use crate::error::{Error, Result};
-
-/// Training and test part.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Mnist {
-    /// 60,000 images in the original.
-    pub train: Dataset,
-    /// 10,000 images in the original.
-    pub test: Dataset,
-}
+use super::file::{Source, format_error, io_error, ten_classes};
+use super::{Dataset, Split};
+use crate::error::Result;
 
 /// Reads the four files of `dir`: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
 /// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, with `-` or `.` before `idx`, with or without
-/// `.gz`.
+/// `.gz`. The original has 60,000 training and 10,000 test images.
 ///
-/// Errors: [`Error::Io`] for a missing or unreadable file; [`Error::Format`] for one that is truncated, has
+/// Errors: [`Error::Io`](crate::Error::Io) for a missing or unreadable file;
+/// [`Error::Format`](crate::Error::Format) for one that is truncated, has
 /// surplus bytes, another kind of content, labels above 9, images of another size than 28x28, or another
 /// number of images than labels.
-pub fn load(dir: impl AsRef<Path>) -> Result<Mnist> {
+pub fn load(dir: impl AsRef<Path>) -> Result<Split> {
     let dir = dir.as_ref();
     let part = |prefix: &str| -> Result<Dataset> {
         let images = find(dir, &format!("{prefix}-images"), "idx3-ubyte")?;
         let labels = find(dir, &format!("{prefix}-labels"), "idx1-ubyte")?;
         read_pair(&images, &labels)
     };
-    Ok(Mnist { train: part("train")?, test: part("t10k")? })
+    Ok(Split { train: part("train")?, test: part("t10k")? })
 }
 
 /// Reads an IDX file of 28x28 images and the IDX file of their labels, each gzipped or not.
@@ -50,51 +39,31 @@ pub fn read_pair(images: impl AsRef<Path>, labels: impl AsRef<Path>) -> Result<D
         let message = format!("{count} labels, but {} holds {} images", images.display(), dims[0]);
         return Err(format_error(labels, message));
     }
-    if let Some(at) = classes.iter().position(|&label| label > 9) {
-        let message = format!("byte {}: expected a label of 0 to 9, got {}", 8 + at, classes[at]);
-        return Err(format_error(labels, message));
-    }
+    let classes = ten_classes(labels, &classes, |i| 8 + i)?;
     Dataset::new("mnist", pixels, classes, [1, 28, 28], 10)
+}
+
+/// Whether `dir` holds any of the four files.
+pub(super) fn is_in(dir: &Path) -> bool {
+    let has = |part: &str, kind: &str, suffix: &str| find(dir, &format!("{part}-{kind}"), suffix).is_ok();
+    ["train", "t10k"]
+        .iter()
+        .any(|part| has(part, "images", "idx3-ubyte") || has(part, "labels", "idx1-ubyte"))
 }
 
 fn find(dir: &Path, stem: &str, suffix: &str) -> Result<PathBuf> {
     let names = ["-", "."].map(|dot| format!("{stem}{dot}{suffix}"));
     let candidates = names.iter().flat_map(|name| [name.clone(), format!("{name}.gz")]);
     let found = candidates.map(|name| dir.join(name)).find(|path| path.is_file());
-    found.ok_or_else(|| Error::Io {
-        path: dir.to_path_buf(),
-        message: format!("no file {} or {}, with or without .gz", names[0], names[1]),
-    })
-}
-
-fn format_error(path: &Path, message: impl Into<String>) -> Error {
-    Error::Format { path: path.to_path_buf(), message: message.into() }
+    let missing = || format!("no file {} or {}, with or without .gz", names[0], names[1]);
+    found.ok_or_else(|| io_error(dir, missing()))
 }
 
 /// Dimensions and bytes of an IDX file of unsigned bytes with `R` dimensions.
 fn read_idx<const R: usize>(path: &Path) -> Result<([usize; R], Vec<u8>)> {
-    let io_error = |e: std::io::Error| Error::Io { path: path.to_path_buf(), message: e.to_string() };
-    let mut reader = BufReader::new(File::open(path).map_err(io_error)?);
-    // Decided by content: unpacked files often keep their name, and the other way round.
-    let zipped = std::io::BufRead::fill_buf(&mut reader).map_err(io_error)?.starts_with(&[0x1f, 0x8b]);
-    let mut reader: Box<dyn Read> =
-        if zipped { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
-    let unpacked = if zipped { " of the unpacked data" } else { "" };
-    // `want` bytes, or fewer where the file ends; never trusts a header with memory.
-    let mut read = |want: u64, before: u64| -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        match reader.by_ref().take(want).read_to_end(&mut bytes) {
-            Ok(_) => Ok(bytes),
-            Err(e) if zipped && e.kind() != ErrorKind::PermissionDenied => {
-                let at = before + bytes.len() as u64;
-                Err(format_error(path, format!("damaged gzip data after byte {at}{unpacked}: {e}")))
-            }
-            Err(e) => Err(io_error(e)),
-        }
-    };
-
-    let header_len = 4 + 4 * R as u64;
-    let header = read(header_len, 0)?;
+    let mut file = Source::open(path)?;
+    let header_len = 4 + 4 * R;
+    let header = file.read(header_len as u64)?;
     let word = |i: usize| u32::from_be_bytes(header[4 * i..][..4].try_into().expect("four bytes"));
     let magic = 0x0800 + R as u32;
     if header.len() >= 4 && word(0) != magic {
@@ -110,9 +79,8 @@ fn read_idx<const R: usize>(path: &Path) -> Result<([usize; R], Vec<u8>)> {
         );
         return Err(format_error(path, message));
     }
-    if header.len() < header_len as usize {
-        let message =
-            format!("ends at byte {}{unpacked}, within its header of {header_len} bytes", header.len());
+    if header.len() < header_len {
+        let message = format!("ends at {}, within its header of {header_len} bytes", file.place());
         return Err(format_error(path, message));
     }
     let dims: [usize; R] = std::array::from_fn(|i| word(i + 1) as usize);
@@ -120,16 +88,5 @@ fn read_idx<const R: usize>(path: &Path) -> Result<([usize; R], Vec<u8>)> {
     let Some(len) = len else {
         return Err(format_error(path, format!("byte 4: impossible dimensions {dims:?}")));
     };
-    let bytes = read(len, header_len)?;
-    let end = header_len + bytes.len() as u64;
-    if (bytes.len() as u64) < len {
-        let message =
-            format!("ends at byte {end}{unpacked}, {} expected for dimensions {dims:?}", header_len + len);
-        return Err(format_error(path, message));
-    }
-    if !read(1, end)?.is_empty() {
-        let message = format!("surplus bytes from byte {end}{unpacked} on, after dimensions {dims:?}");
-        return Err(format_error(path, message));
-    }
-    Ok((dims, bytes))
+    Ok((dims, file.read_rest(len, &format!("dimensions {dims:?}"))?))
 }

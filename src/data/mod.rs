@@ -1,11 +1,21 @@
 //! Labelled images and mini-batches of them.
 
+mod augmentation;
+pub mod cifar10;
+mod file;
+pub mod image_folder;
 pub mod mnist;
 pub mod synthetic;
 
+use std::path::Path;
+
 use rand_philox::Philox;
 
-use crate::dtype::{DType, with_element};
+pub use augmentation::Augmentation;
+use augmentation::Crop;
+use image_folder::ImageFolderOptions;
+
+use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -17,27 +27,61 @@ pub struct Dataset {
     /// Pixels `[count, C, H, W]`, 0 to 255.
     pub images: Vec<u8>,
     /// One class per image, below `classes`.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u16>,
     /// `[C, H, W]` of one image.
     pub shape: [usize; 3],
     /// Number of classes.
     pub classes: usize,
+    mean: Vec<f64>,
+    std: Vec<f64>,
 }
 
+/// Images to train on and images to test on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    /// Training part.
+    pub train: Dataset,
+    /// Test or validation part.
+    pub test: Dataset,
+}
+
+/// Reads whichever data set the folder `dir` holds: MNIST ([`mnist::load`]), CIFAR-10 ([`cifar10::load`]), or photos
+/// in one folder per class ([`image_folder::load`]), which become `size` x `size` pixels large.
+///
+/// Errors: those of the function that reads it; [`Error::Io`] where there is no such folder, or no data set in it.
+pub fn load(dir: impl AsRef<Path>, size: usize) -> Result<Split> {
+    let dir = dir.as_ref();
+    std::fs::metadata(dir).map_err(|e| file::io_error(dir, e))?;
+    if mnist::is_in(dir) {
+        mnist::load(dir)
+    } else if cifar10::folder(dir).is_some() {
+        cifar10::load(dir)
+    } else if image_folder::is_in(dir) {
+        image_folder::load(dir, &ImageFolderOptions { size, ..Default::default() })
+    } else {
+        let message =
+            "neither MNIST's IDX files, nor CIFAR-10's binary files (.bin), nor folders train and val";
+        Err(file::io_error(dir, message))
+    }
+}
+
+/// Mean and standard deviation of [`Dataset::new`], in units of 0 to 1.
+const NORMALIZATION: (f64, f64) = (0.5, 0.5);
+
 impl Dataset {
-    /// A data set from its parts.
+    /// A data set from its parts, with mean 0.5 and standard deviation 0.5 in each channel.
     ///
-    /// Errors: [`Error::Shape`] where `images` does not hold one image of `shape` per label,
+    /// Errors: [`Error::Shape`] where `shape` has a 0 or `images` does not hold one image of `shape` per label,
     /// [`Error::InvalidArgument`] for a label that is not below `classes`.
     pub fn new(
         name: impl Into<String>,
         images: Vec<u8>,
-        labels: Vec<u8>,
+        labels: Vec<u16>,
         shape: [usize; 3],
         classes: usize,
     ) -> Result<Dataset> {
         let pixels = shape.iter().try_fold(labels.len(), |n, &d| n.checked_mul(d));
-        if pixels != Some(images.len()) {
+        if pixels != Some(images.len()) || shape.contains(&0) {
             let expected = format!("{} images of {shape:?}, one per label", labels.len());
             return Err(Error::shape("images", expected, &[images.len()]));
         }
@@ -45,7 +89,38 @@ impl Dataset {
             let got = format!("{} at index {at}", labels[at]);
             return Err(Error::invalid("labels", format!("classes below {classes}"), got));
         }
-        Ok(Dataset { name: name.into(), images, labels, shape, classes })
+        let [mean, std] = [NORMALIZATION.0, NORMALIZATION.1].map(|v| vec![v; shape[0]]);
+        Ok(Dataset { name: name.into(), images, labels, shape, classes, mean, std })
+    }
+
+    /// The same images, normalised to (v / 255 - mean) / std in the batches, one `mean` and `std` per channel.
+    ///
+    /// Errors: [`Error::Shape`] for another number of values than channels, [`Error::InvalidArgument`] for a mean
+    /// that is not finite or a standard deviation that is not finite and above 0.
+    pub fn with_normalization(mut self, mean: &[f64], std: &[f64]) -> Result<Dataset> {
+        for (name, values) in [("mean", mean), ("std", std)] {
+            if values.len() != self.shape[0] {
+                return Err(Error::shape(name, format!("[{}]", self.shape[0]), &[values.len()]));
+            }
+        }
+        if let Some(mean) = mean.iter().find(|v| !v.is_finite()) {
+            return Err(Error::invalid("mean", "finite numbers", mean));
+        }
+        if let Some(std) = std.iter().find(|v| !v.is_finite() || **v <= 0.0) {
+            return Err(Error::invalid("std", "finite numbers above 0", std));
+        }
+        (self.mean, self.std) = (mean.to_vec(), std.to_vec());
+        Ok(self)
+    }
+
+    /// What [`Dataset::batch`] subtracts, by channel, in units of 0 to 1.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// What [`Dataset::batch`] then divides by, by channel.
+    pub fn std(&self) -> &[f64] {
+        &self.std
     }
 
     /// Number of images.
@@ -72,31 +147,67 @@ impl Dataset {
         &self.images[index * pixels..][..pixels]
     }
 
-    /// CRC-32 of pixels and labels: tells two data sets of one name apart.
+    /// CRC-32 of pixels and labels, and of a normalisation other than that of [`Dataset::new`]: tells two data sets
+    /// of one name apart.
     pub fn fingerprint(&self) -> u32 {
         let mut crc = flate2::Crc::new();
         crc.update(&self.images);
-        crc.update(&self.labels);
+        // Labels that fit take one byte: fingerprints of stored results stay valid.
+        let width = if self.classes <= 256 { 1 } else { 2 };
+        let labels = self.labels.iter().flat_map(|label| label.to_le_bytes().into_iter().take(width));
+        crc.update(&labels.collect::<Vec<_>>());
+        let normalization = || self.mean.iter().copied().zip(self.std.iter().copied());
+        if normalization().any(|pair| pair != NORMALIZATION) {
+            let bytes =
+                normalization().flat_map(|(mean, std)| [mean.to_le_bytes(), std.to_le_bytes()].concat());
+            crc.update(&bytes.collect::<Vec<_>>());
+        }
         crc.sum()
     }
 
-    /// The images `indices` as `[len, C, H, W]`, normalised to (v / 255 - 0.5) / 0.5, and their labels.
+    /// The images `indices` as `[len, C, H, W]`, normalised to (v / 255 - mean) / std, and their labels.
     ///
-    /// Each of the 256 values is computed in f64 and rounded once to `dtype`.
+    /// Each of the 256 values of a channel is computed in f64 and rounded once to `dtype`.
     /// Errors: [`Error::InvalidArgument`] for an index that is not below [`Dataset::len`].
     pub fn batch(&self, indices: &[usize], dtype: DType) -> Result<(Tensor, Vec<i64>)> {
+        self.gather(indices, dtype, |_| Crop::WHOLE)
+    }
+
+    /// [`Dataset::batch`] of images that `augmentation` has changed at random.
+    ///
+    /// What happens to an image depends on `seed`, `epoch` and its index only, not on the batch that it is in.
+    /// Errors: as for [`Dataset::batch`]; [`Error::InvalidArgument`] for a `crop_padding` that is not below height
+    /// and width.
+    pub fn augmented_batch(
+        &self,
+        indices: &[usize],
+        dtype: DType,
+        augmentation: &Augmentation,
+        seed: u64,
+        epoch: u64,
+    ) -> Result<(Tensor, Vec<i64>)> {
+        augmentation.validate(self.shape)?;
+        self.gather(indices, dtype, |index| augmentation.draw(seed, epoch, index))
+    }
+
+    fn gather(
+        &self,
+        indices: &[usize],
+        dtype: DType,
+        crop: impl Fn(usize) -> Crop,
+    ) -> Result<(Tensor, Vec<i64>)> {
         if let Some(&index) = indices.iter().find(|&&index| index >= self.len()) {
             return Err(Error::invalid("indices", format!("indices below {}", self.len()), index));
         }
         let [c, h, w] = self.shape;
         let mut x = Tensor::zeros(dtype, &[indices.len(), c, h, w])?;
         with_element!(dtype, T => {
-            let table: [T; 256] = std::array::from_fn(|v| {
-                <T as crate::dtype::Element>::from_f64((v as f64 / 255.0 - 0.5) / 0.5)
-            });
-            let pixels = indices.iter().flat_map(|&index| self.image(index));
-            for (to, &v) in bytemuck::cast_slice_mut::<u8, T>(x.bytes_mut()).iter_mut().zip(pixels) {
-                *to = table[v as usize];
+            let values: Vec<[T; 256]> = self.mean.iter().zip(&self.std).map(|(mean, std)| {
+                std::array::from_fn(|v| T::from_f64((v as f64 / 255.0 - mean) / std))
+            }).collect();
+            let images = bytemuck::cast_slice_mut::<u8, T>(x.bytes_mut()).chunks_exact_mut(c * h * w);
+            for (to, &index) in images.zip(indices) {
+                crop(index).copy(self.image(index), self.shape, &values, to);
             }
         });
         Ok((x, indices.iter().map(|&index| self.labels[index] as i64).collect()))
@@ -185,6 +296,29 @@ mod tests {
     }
 
     #[test]
+    fn each_channel_has_its_own_normalisation() {
+        let two = Dataset::new("two", vec![0, 51, 102, 255], vec![0], [2, 1, 2], 1).unwrap();
+        let plain = two.fingerprint();
+        let two = two.with_normalization(&[0.25, 0.5], &[2.0, 0.1]).unwrap();
+        let (x, _) = two.batch(&[0], DType::F64).unwrap();
+        let v = |v: f64| v / 255.0;
+        assert_eq!(x.to_f64(), [-0.125, (v(51.0) - 0.25) / 2.0, (v(102.0) - 0.5) / 0.1, 5.0]);
+        assert_eq!((two.mean(), two.std()), (&[0.25, 0.5][..], &[2.0, 0.1][..]));
+        assert_ne!(two.fingerprint(), plain);
+        let halves = two.clone().with_normalization(&[0.5; 2], &[0.5; 2]).unwrap();
+        assert_eq!(halves.fingerprint(), plain);
+        let refused = |mean: &[f64], std: &[f64]| two.clone().with_normalization(mean, std).unwrap_err();
+        assert!(matches!(refused(&[0.5], &[0.5; 2]), Error::Shape { argument, .. } if argument == "mean"));
+        assert!(matches!(refused(&[0.5; 2], &[0.5; 3]), Error::Shape { argument, .. } if argument == "std"));
+        for (mean, std) in [(0.5, 0.0), (0.5, -1.0), (0.5, f64::NAN), (f64::INFINITY, 1.0)] {
+            assert!(
+                matches!(refused(&[0.5, mean], &[1.0, std]), Error::InvalidArgument { .. }),
+                "{mean} {std}"
+            );
+        }
+    }
+
+    #[test]
     fn every_index_comes_once_and_the_order_follows_seed_and_epoch() {
         let order = |seed, epoch| Batches::shuffled(10, 4, seed, epoch).unwrap().collect::<Vec<_>>();
         let batches = order(1, 0);
@@ -204,6 +338,10 @@ mod tests {
     fn parts_must_agree() {
         assert!(Dataset::new("short", vec![0; 7], vec![0; 4], [1, 1, 2], 10).is_err());
         assert!(Dataset::new("label", vec![0; 8], vec![0, 0, 3, 0], [1, 1, 2], 3).is_err());
+        assert!(Dataset::new("empty", vec![], vec![0], [1, 0, 2], 3).is_err());
+        let wide = |label| Dataset::new("wide", vec![0, 0], vec![label, 0], [1, 1, 1], 1000).unwrap();
+        assert_eq!(wide(999).batch(&[0], DType::F32).unwrap().1, [999]);
+        assert_ne!(wide(256).fingerprint(), wide(0).fingerprint());
         let two = four().take(2);
         assert_eq!((two.len(), two.images.len()), (2, 4));
         assert_eq!(four().take(9), four());

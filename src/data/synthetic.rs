@@ -4,8 +4,7 @@
 
 use rand_philox::{Philox, u32_to_unit_f64};
 
-use crate::data::Dataset;
-use crate::data::mnist::Mnist;
+use crate::data::{Dataset, Split};
 
 const SIDE: usize = 28;
 
@@ -18,18 +17,18 @@ pub fn digits(count: usize, seed: u64) -> Dataset {
     let mut images = vec![0; count * SIDE * SIDE];
     let labels = images.chunks_exact_mut(SIDE * SIDE).zip(0..).map(|(image, index)| {
         let mut random = Random(Philox::from_u64_seed_stream(seed ^ DIGITS, index));
-        let label = random.0.bounded(10) as u8;
-        draw(image, label, &mut random);
-        label
+        let digit = random.0.bounded(10) as u8;
+        draw(image, digit, &mut random);
+        digit.into()
     });
     let labels = labels.collect();
-    Dataset { name: "digits".into(), images, labels, shape: [1, SIDE, SIDE], classes: 10 }
+    Dataset::new("digits", images, labels, [1, SIDE, SIDE], 10).expect("one label below 10 per image")
 }
 
 /// The data that experiments use where no real one is given: `train` and `test` images of [`digits`] from
 /// two fixed seeds.
-pub fn embedded(train: usize, test: usize) -> Mnist {
-    Mnist { train: digits(train, 1), test: digits(test, 2) }
+pub fn embedded(train: usize, test: usize) -> Split {
+    Split { train: digits(train, 1), test: digits(test, 2) }
 }
 
 /// "digits" in ASCII: keeps these streams apart from others of the same seed.

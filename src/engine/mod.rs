@@ -3,6 +3,7 @@
 pub(crate) mod cpu;
 #[cfg(feature = "gpu")]
 pub(crate) mod gpu;
+pub(crate) mod meter;
 pub(crate) mod op;
 mod operators;
 pub(crate) mod session;
@@ -13,10 +14,17 @@ use std::sync::{Arc, Mutex};
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+#[cfg(feature = "gpu")]
+use crate::precision::Accumulate;
+use crate::precision::Precision;
 use op::{Op, Settings};
 use session::Session;
 
-pub use operators::SgdOptions;
+pub use meter::MemoryUse;
+pub use operators::{
+    AdamOptions, AdamState, BatchNormGradients, BatchNormOptions, BatchNormParameters, BatchStatistics,
+    DropoutOptions, RmsPropOptions, RmsPropState, RunningStatistics, SgdOptions,
+};
 pub(crate) use operators::{class_indices, scalar_f64};
 pub use session::KernelTime;
 
@@ -67,6 +75,8 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Part of the name of the GPU adapter to take, in any case; empty takes the best.
     pub adapter: String,
+    /// Bytes that one network may hold; 0: on the CPU what the system has available, on a GPU what the driver gives.
+    pub memory_limit: usize,
     /// Where log messages go.
     pub logger: Option<Logger>,
 }
@@ -77,6 +87,7 @@ impl fmt::Debug for EngineOptions {
             .field("device", &self.device)
             .field("threads", &self.threads)
             .field("adapter", &self.adapter)
+            .field("memory_limit", &self.memory_limit)
             .finish_non_exhaustive()
     }
 }
@@ -98,6 +109,10 @@ pub struct EngineInfo {
 
 /// Runs operators and networks. Cheap to clone: clones share one engine.
 ///
+/// Its operators work on host memory: outputs are the caller's and must not overlap the inputs, and every tensor of
+/// a call has the same dtype unless said otherwise. With a GPU engine the data travel to the device and back; for
+/// device-resident work use [`crate::net::Network`].
+///
 /// May be used from any thread; calls on one engine are serialised.
 #[derive(Clone)]
 pub struct Engine {
@@ -109,6 +124,7 @@ struct Shared {
     #[cfg(feature = "gpu")]
     gpu: Option<gpu::GpuEngine>,
     logger: Option<Logger>,
+    memory_limit: usize,
     /// Held while a call runs.
     serial: Mutex<()>,
 }
@@ -158,6 +174,7 @@ impl Engine {
                 #[cfg(feature = "gpu")]
                 gpu,
                 logger: options.logger.clone(),
+                memory_limit: options.memory_limit,
                 serial: Mutex::new(()),
             }),
         };
@@ -189,18 +206,39 @@ impl Engine {
         EngineInfo { gpu: false, name: "cpu".into(), driver, gpu_f16: false, threads }
     }
 
-    /// Which engine runs `dtype`: f64, and f16 without `SHADER_F16`, stay on the CPU.
-    pub fn placement(&self, dtype: DType) -> Placement {
+    /// Bytes that the CPU engine holds in host memory: tensors of networks, and working memory of the kernels.
+    pub fn host_memory(&self) -> MemoryUse {
+        self.shared.cpu.memory()
+    }
+
+    /// Bytes that the GPU engine holds on the device; zeros where there is none.
+    pub fn device_memory(&self) -> MemoryUse {
         #[cfg(feature = "gpu")]
         if let Some(gpu) = &self.shared.gpu {
-            let reason = match dtype {
-                _ if gpu.supports(dtype) => return Placement { gpu: true, reason: None },
+            return gpu.memory();
+        }
+        MemoryUse::default()
+    }
+
+    /// Which engine runs a precision (or a [`DType`]): f64, sums accumulated in 16 bits, and f16 without
+    /// `SHADER_F16` stay on the CPU.
+    pub fn placement(&self, precision: impl Into<Precision>) -> Placement {
+        let precision = precision.into();
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = &self.shared.gpu {
+            let reason = match precision.storage {
                 DType::F64 => "f64 always runs on the CPU engine".to_string(),
-                _ => format!("adapter \"{}\" has no SHADER_F16; {dtype} runs on the CPU engine", gpu.name()),
+                DType::F16 if precision.accumulate == Accumulate::Storage => {
+                    "accumulation in 16 bits runs on the CPU engine".to_string()
+                }
+                dtype if gpu.supports(dtype) => return Placement { gpu: true, reason: None },
+                dtype => {
+                    format!("adapter \"{}\" has no SHADER_F16; {dtype} runs on the CPU engine", gpu.name())
+                }
             };
             return Placement { gpu: false, reason: Some(reason) };
         }
-        let _ = dtype;
+        let _ = precision;
         Placement { gpu: false, reason: None }
     }
 
@@ -210,14 +248,24 @@ impl Engine {
         }
     }
 
+    /// Refuses `bytes` more for a session where the engine's limit does not allow them.
+    pub(crate) fn admit(&self, session: &dyn Session, sizes: &[usize], label: &str) -> Result<()> {
+        let bytes = sizes.iter().fold(0usize, |sum, &size| sum.saturating_add(size));
+        let (held, limit) = (session.allocated_bytes(), self.shared.memory_limit);
+        if limit != 0 && bytes.saturating_add(held) > limit {
+            let detail = format!("{held} are held, and the engine's memory_limit is {limit}");
+            return Err(Error::OutOfMemory { what: label.to_string(), bytes, detail });
+        }
+        session.admit(sizes, label)
+    }
+
     /// A lock that serialises calls; a panic while it was held leaves nothing half-done behind it.
     pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
         self.shared.serial.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Memory and programs for tensors of `dtype`, on the engine that [`Engine::placement`] names.
-    pub(crate) fn session(&self, dtype: DType) -> Box<dyn Session> {
-        let placement = self.placement(dtype);
+    /// Memory and programs on the engine of a placement.
+    pub(crate) fn session(&self, placement: &Placement) -> Box<dyn Session> {
         if let Some(reason) = &placement.reason {
             self.log(LogLevel::Warning, reason);
         }
@@ -238,10 +286,11 @@ impl Engine {
         settings: &Settings,
     ) -> Result<()> {
         let _serial = self.lock();
-        if !self.placement(dtype).gpu {
+        let placement = self.placement(dtype);
+        if !placement.gpu {
             return self.shared.cpu.execute(op, dtype, reads, writes, 0, settings);
         }
-        let mut session = self.session(dtype);
+        let mut session = self.session(&placement);
         let upload = |bytes: &[u8], session: &mut Box<dyn Session>| -> Result<op::BufferId> {
             let buffer = session.allocate(bytes.len(), op.name())?;
             session.write(buffer, bytes)?;

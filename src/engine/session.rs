@@ -18,6 +18,10 @@ pub struct KernelTime {
 
 /// Buffers and programs on one engine. Buffers start as zeros.
 pub(crate) trait Session: Send {
+    /// Refuses buffers of these sizes together where they cannot be had, before any is allocated.
+    fn admit(&self, sizes: &[usize], label: &str) -> Result<()>;
+    /// Bytes of scratch memory that a program of these calls would hold.
+    fn scratch_bytes(&self, calls: &[Call]) -> usize;
     /// A new buffer of at least `bytes` bytes; `label` stands in error messages.
     fn allocate(&mut self, bytes: usize, label: &str) -> Result<BufferId>;
     /// Copies `bytes` to the start of a buffer.

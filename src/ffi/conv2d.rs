@@ -4,8 +4,9 @@ use super::status::tb_status;
 use super::view::{Borrows, tb_view, tb_view_mut};
 use super::{Failure, guard};
 use crate::error::Error;
+use crate::shape::Conv2dOptions;
 
-/// Stride and padding of a convolution; `tb_conv2d_options_init` sets the defaults.
+/// The window of a convolution; `tb_conv2d_options_init` sets the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct tb_conv2d_options {
@@ -15,13 +16,26 @@ pub struct tb_conv2d_options {
     pub stride: [i64; 2],
     /// Zeros on each side, height and width; default 0, 0.
     pub padding: [i64; 2],
+    /// Distance between the elements of the kernel, height and width; default 1, 1.
+    pub dilation: [i64; 2],
+    /// Groups of channels that do not see each other; default 1.
+    pub groups: i64,
+    /// Height and width; `tb_graph_conv2d` needs them. 0, the default, means the weight's.
+    pub kernel: [i64; 2],
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
 unsafe impl Growable for tb_conv2d_options {
-    const FIRST_SIZE: usize = 40;
+    const FIRST_SIZE: usize = 80;
     fn defaults() -> Self {
-        tb_conv2d_options { struct_size: size_of::<Self>(), stride: [1; 2], padding: [0; 2] }
+        tb_conv2d_options {
+            struct_size: size_of::<Self>(),
+            stride: [1; 2],
+            padding: [0; 2],
+            dilation: [1; 2],
+            groups: 1,
+            kernel: [0; 2],
+        }
     }
 }
 
@@ -34,14 +48,38 @@ pub(super) fn extents(values: [i64; 2], argument: &str) -> Result<[usize; 2], Fa
     Ok(result)
 }
 
-/// Stride and padding.
+/// The caller's options and kernel.
 ///
 /// # Safety
 /// As [`options::read`].
-unsafe fn read(options: *const tb_conv2d_options) -> Result<([usize; 2], [usize; 2]), Failure> {
+pub(super) unsafe fn read(options: *const tb_conv2d_options) -> Result<(Conv2dOptions, [usize; 2]), Failure> {
     // SAFETY: the caller's promise.
     let options = unsafe { options::read(options, "options") }?;
-    Ok((extents(options.stride, "options.stride")?, extents(options.padding, "options.padding")?))
+    let kernel = extents(options.kernel, "options.kernel")?;
+    let options = Conv2dOptions {
+        stride: extents(options.stride, "options.stride")?,
+        padding: extents(options.padding, "options.padding")?,
+        dilation: extents(options.dilation, "options.dilation")?,
+        groups: extents([options.groups; 2], "options.groups")?[0],
+    };
+    Ok((options, kernel))
+}
+
+/// The options for an operator with this weight, whose kernel they may leave out.
+///
+/// # Safety
+/// As [`options::read`].
+unsafe fn read_for(options: *const tb_conv2d_options, weight: &[usize]) -> Result<Conv2dOptions, Failure> {
+    // SAFETY: the caller's promise.
+    let (options, kernel) = unsafe { read(options) }?;
+    let given = kernel.iter().zip(weight.iter().skip(2)).all(|(&k, &w)| k == 0 || k == w);
+    match given {
+        true => Ok(options),
+        false => {
+            let expected = format!("0, 0 or the kernel of the weight {weight:?}");
+            Err(Error::invalid("options.kernel", expected, format!("{kernel:?}")).into())
+        }
+    }
 }
 
 /// Fills `options` with the defaults. `struct_size` is `sizeof(tb_conv2d_options)`.
@@ -57,10 +95,10 @@ pub unsafe extern "C" fn tb_conv2d_options_init(
 /// Convolution (cross-correlation): y = x * weight + bias. All tensors have one dtype.
 ///
 /// @param x        `[N, C, H, W]`
-/// @param weight   `[O, C, KH, KW]`
+/// @param weight   `[O, C / groups, KH, KW]`
 /// @param bias     `[O]`, or NULL
 /// @param options  NULL for the defaults
-/// @param y        out: `[N, O, OH, OW]`, OH = floor((H + 2 padding - KH) / stride) + 1
+/// @param y        out: `[N, O, OH, OW]`, OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1
 /// @return `TB_STATUS_SHAPE_MISMATCH`, `TB_STATUS_DTYPE_MISMATCH`, `TB_STATUS_INVALID_ARGUMENT` ...
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tb_conv2d_forward(
@@ -79,16 +117,16 @@ pub unsafe extern "C" fn tb_conv2d_forward(
         let weight = borrows.input(weight, "weight")?;
         let bias = borrows.optional_input(bias, "bias")?;
         let mut y = borrows.output(y, "y")?;
-        let (stride, padding) = read(options)?;
+        let options = read_for(options, weight.view()?.shape())?;
         let bias = bias.as_ref().map(|b| b.view()).transpose()?;
-        Ok(engine.conv2d_forward(x.view()?, weight.view()?, bias, stride, padding, y.view()?)?)
+        Ok(engine.conv2d_forward(x.view()?, weight.view()?, bias, options, y.view()?)?)
     })
 }
 
 /// Gradient with respect to the input of `tb_conv2d_forward`.
 ///
 /// @param gy       `[N, O, OH, OW]`
-/// @param weight   `[O, C, KH, KW]`
+/// @param weight   `[O, C / groups, KH, KW]`
 /// @param options  as in the forward pass
 /// @param gx       out: `[N, C, H, W]`
 #[unsafe(no_mangle)]
@@ -106,8 +144,8 @@ pub unsafe extern "C" fn tb_conv2d_backward_input(
         let gy = borrows.input(gy, "gy")?;
         let weight = borrows.input(weight, "weight")?;
         let mut gx = borrows.output(gx, "gx")?;
-        let (stride, padding) = read(options)?;
-        Ok(engine.conv2d_backward_input(gy.view()?, weight.view()?, stride, padding, gx.view()?)?)
+        let options = read_for(options, weight.view()?.shape())?;
+        Ok(engine.conv2d_backward_input(gy.view()?, weight.view()?, options, gx.view()?)?)
     })
 }
 
@@ -116,7 +154,7 @@ pub unsafe extern "C" fn tb_conv2d_backward_input(
 /// @param x        `[N, C, H, W]`
 /// @param gy       `[N, O, OH, OW]`
 /// @param options  as in the forward pass
-/// @param gweight  out: `[O, C, KH, KW]`
+/// @param gweight  out: `[O, C / groups, KH, KW]`
 /// @param gbias    out: `[O]`, or NULL
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tb_conv2d_backward_weight(
@@ -135,8 +173,8 @@ pub unsafe extern "C" fn tb_conv2d_backward_weight(
         let gy = borrows.input(gy, "gy")?;
         let mut gweight = borrows.output(gweight, "gweight")?;
         let mut gbias = borrows.optional_output(gbias, "gbias")?;
-        let (stride, padding) = read(options)?;
+        let options = read_for(options, gweight.view()?.shape())?;
         let gbias = gbias.as_mut().map(|b| b.view()).transpose()?;
-        Ok(engine.conv2d_backward_weight(x.view()?, gy.view()?, stride, padding, gweight.view()?, gbias)?)
+        Ok(engine.conv2d_backward_weight(x.view()?, gy.view()?, options, gweight.view()?, gbias)?)
     })
 }

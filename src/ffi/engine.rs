@@ -63,11 +63,14 @@ pub struct tb_engine_options {
     pub log: tb_log_callback,
     /// Passed to `log`; must stay valid as long as the engine or a network on it lives.
     pub log_user_data: *mut c_void,
+    /// Bytes that one network may hold; 0, the default: on the CPU what the system has available, on a GPU what the
+    /// driver gives.
+    pub memory_limit: usize,
 }
 
 // SAFETY: repr(C), plain numbers and pointers, struct_size first.
 unsafe impl Growable for tb_engine_options {
-    const FIRST_SIZE: usize = 40;
+    const FIRST_SIZE: usize = 48;
     fn defaults() -> Self {
         tb_engine_options {
             struct_size: size_of::<Self>(),
@@ -76,6 +79,7 @@ unsafe impl Growable for tb_engine_options {
             adapter: std::ptr::null(),
             log: None,
             log_user_data: std::ptr::null_mut(),
+            memory_limit: 0,
         }
     }
 }
@@ -109,6 +113,36 @@ unsafe impl Growable for tb_engine_properties {
             threads: 0,
             name: [0; 256],
             driver: [0; 256],
+        }
+    }
+}
+
+/// Bytes that an engine holds for all its networks and calls; filled by `tb_engine_memory`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct tb_memory_use {
+    /// `sizeof(tb_memory_use)`; set by the caller.
+    pub struct_size: usize,
+    /// In host memory, now: what the CPU computes with.
+    pub host_bytes: usize,
+    /// The most so far.
+    pub host_peak: usize,
+    /// On the GPU, now; 0 where there is none.
+    pub device_bytes: usize,
+    /// The most so far.
+    pub device_peak: usize,
+}
+
+// SAFETY: repr(C), plain numbers, struct_size first.
+unsafe impl Growable for tb_memory_use {
+    const FIRST_SIZE: usize = 40;
+    fn defaults() -> Self {
+        tb_memory_use {
+            struct_size: size_of::<Self>(),
+            host_bytes: 0,
+            host_peak: 0,
+            device_bytes: 0,
+            device_peak: 0,
         }
     }
 }
@@ -175,6 +209,7 @@ pub unsafe extern "C" fn tb_engine_create(
             device,
             threads: options.threads as usize,
             adapter: adapter.unwrap_or_default().to_string(),
+            memory_limit: options.memory_limit,
             logger: logger(&options),
         })?;
         *engine = handle::create(Object::Engine(created));
@@ -209,6 +244,26 @@ pub unsafe extern "C" fn tb_engine_info(
         copy_text(&info.driver, &mut values.driver);
         // SAFETY: the caller's promise.
         unsafe { options::write(properties, values, "properties") }
+    })
+}
+
+/// Bytes that an engine holds for all its networks and calls.
+///
+/// @param memory  in: `struct_size`; out: the rest
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_engine_memory(engine: *const tb_engine, memory: *mut tb_memory_use) -> tb_status {
+    guard("tb_engine_memory", || {
+        let engine = get(engine)?;
+        let (host, device) = (engine.host_memory(), engine.device_memory());
+        let values = tb_memory_use {
+            host_bytes: host.bytes,
+            host_peak: host.peak,
+            device_bytes: device.bytes,
+            device_peak: device.peak,
+            ..Growable::defaults()
+        };
+        // SAFETY: the caller's promise.
+        unsafe { options::write(memory, values, "memory") }
     })
 }
 

@@ -8,13 +8,14 @@ use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use super::Failure;
 use crate::engine::Engine;
 use crate::error::Status;
-use crate::net::Network;
-use crate::train::Sgd;
+use crate::net::{Graph, Network};
+use crate::train::Optimizer;
 
 /// What a handle stands for. Shared, so that freeing a handle while a call uses it is safe.
 #[derive(Clone)]
 pub(super) enum Object {
     Engine(Engine),
+    Graph(Arc<Mutex<Graph>>),
     Network(Arc<Mutex<Network>>),
     Optimizer(Arc<OptimizerObject>),
 }
@@ -22,13 +23,13 @@ pub(super) enum Object {
 /// An optimizer keeps its network alive.
 pub(super) struct OptimizerObject {
     pub network: Arc<Mutex<Network>>,
-    pub sgd: Mutex<Sgd>,
+    pub optimizer: Mutex<Optimizer>,
 }
 
 impl Drop for OptimizerObject {
-    /// The network goes on without the momentum buffers.
+    /// The network goes on without the optimizer's state.
     fn drop(&mut self) {
-        lock(&self.sgd).give_back(&mut lock(&self.network));
+        lock(&self.optimizer).give_back(&mut lock(&self.network));
     }
 }
 

@@ -3,7 +3,7 @@ use super::guard;
 use super::options::{self, Growable};
 use super::status::tb_status;
 use crate::error::Error;
-use crate::kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, ReluKink};
+use crate::kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, NormPoolKink, ReluKink};
 
 /// Which kink a choice is about.
 pub type tb_kink_kind = i32;
@@ -12,6 +12,8 @@ pub type tb_kink_kind = i32;
 pub const TB_KINK_MAXPOOL: tb_kink_kind = 0;
 /// ReLU at 0.
 pub const TB_KINK_RELU: tb_kink_kind = 1;
+/// Windows of zeros of a norm pooling.
+pub const TB_KINK_NORM_POOL: tb_kink_kind = 2;
 
 /// What the backward pass of MaxPool gives to the elements of a window that attain its maximum. With A the set
 /// of these elements in row-major order, k their number and g the upstream gradient:
@@ -58,11 +60,13 @@ pub struct tb_kink {
     pub seed: u64,
     /// ReLU: the derivative at 0, any number within the range of float.
     pub alpha: f64,
+    /// Norm pooling: what each element of a window of zeros gets of g, any number within the range of float.
+    pub at_zero: f64,
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
 unsafe impl Growable for tb_kink {
-    const FIRST_SIZE: usize = 48;
+    const FIRST_SIZE: usize = 56;
     fn defaults() -> Self {
         tb_kink {
             struct_size: size_of::<Self>(),
@@ -73,6 +77,7 @@ unsafe impl Growable for tb_kink {
             beta: 0.0,
             seed: 0,
             alpha: 0.0,
+            at_zero: 0.0,
         }
     }
 }
@@ -88,21 +93,21 @@ pub unsafe extern "C" fn tb_kink_init(kink: *mut tb_kink, struct_size: usize) ->
 ///
 /// # Safety
 /// As [`options::read`].
-pub(super) unsafe fn read(kink: *const tb_kink) -> Result<Kink, Failure> {
+pub(super) unsafe fn read(kink: *const tb_kink, argument: &str) -> Result<Kink, Failure> {
     if kink.is_null() {
-        return Err(Failure::null("kink"));
+        return Err(Failure::null(argument));
     }
+    let field = |name: &str, expected: &str, got: i32| -> Failure {
+        Error::invalid(format!("{argument}.{name}"), expected, got).into()
+    };
     // SAFETY: the caller's promise.
-    let kink = unsafe { options::read(kink, "kink") }?;
+    let kink = unsafe { options::read(kink, argument) }?;
     if kink.reserved != 0 {
-        return Err(Error::invalid("kink.reserved", 0, kink.reserved).into());
+        return Err(field("reserved", "0", kink.reserved));
     }
-    match kink.kind {
-        TB_KINK_RELU => {
-            let relu = ReluKink { alpha: kink.alpha };
-            relu.validate()?;
-            Ok(Kink::Relu(relu))
-        }
+    let choice = match kink.kind {
+        TB_KINK_RELU => Kink::Relu(ReluKink { alpha: kink.alpha }),
+        TB_KINK_NORM_POOL => Kink::NormPool(NormPoolKink { at_zero: kink.at_zero }),
         TB_KINK_MAXPOOL => {
             let jacobian = match kink.jacobian {
                 TB_JACOBIAN_NATIVE => MaxPoolJacobian::Native,
@@ -110,25 +115,77 @@ pub(super) unsafe fn read(kink: *const tb_kink) -> Result<Kink, Failure> {
                 TB_JACOBIAN_MINIMAL => MaxPoolJacobian::Minimal,
                 TB_JACOBIAN_BETA => MaxPoolJacobian::Beta(kink.beta),
                 TB_JACOBIAN_RANDOM => MaxPoolJacobian::Random(kink.seed),
-                other => {
-                    return Err(Error::invalid("kink.jacobian", "a TB_JACOBIAN_ value", other).into());
-                }
+                other => return Err(field("jacobian", "a TB_JACOBIAN_ value", other)),
             };
             let composition = match kink.composition {
                 TB_COMPOSITION_EXACT => Composition::Exact,
                 TB_COMPOSITION_SPLIT => Composition::Split,
                 TB_COMPOSITION_COUPLED => Composition::Coupled,
-                other => {
-                    let expected = "a TB_COMPOSITION_ value";
-                    return Err(Error::invalid("kink.composition", expected, other).into());
+                other => return Err(field("composition", "a TB_COMPOSITION_ value", other)),
+            };
+            Kink::MaxPool(MaxPoolKink { jacobian, composition })
+        }
+        other => return Err(field("kind", "a TB_KINK_ value", other)),
+    };
+    choice.validate()?;
+    Ok(choice)
+}
+
+/// A choice as the caller's struct.
+pub(super) fn values(kink: Kink) -> tb_kink {
+    let mut values = tb_kink::defaults();
+    match kink {
+        Kink::MaxPool(MaxPoolKink { jacobian, composition }) => {
+            values.kind = TB_KINK_MAXPOOL;
+            values.jacobian = match jacobian {
+                MaxPoolJacobian::Native => TB_JACOBIAN_NATIVE,
+                MaxPoolJacobian::Last => TB_JACOBIAN_LAST,
+                MaxPoolJacobian::Minimal => TB_JACOBIAN_MINIMAL,
+                MaxPoolJacobian::Beta(beta) => {
+                    values.beta = beta;
+                    TB_JACOBIAN_BETA
+                }
+                MaxPoolJacobian::Random(seed) => {
+                    values.seed = seed;
+                    TB_JACOBIAN_RANDOM
                 }
             };
-            let maxpool = MaxPoolKink { jacobian, composition };
-            maxpool.validate()?;
-            Ok(Kink::MaxPool(maxpool))
+            values.composition = match composition {
+                Composition::Exact => TB_COMPOSITION_EXACT,
+                Composition::Split => TB_COMPOSITION_SPLIT,
+                Composition::Coupled => TB_COMPOSITION_COUPLED,
+            };
         }
-        other => Err(Error::invalid("kink.kind", "a TB_KINK_ value", other).into()),
+        Kink::Relu(ReluKink { alpha }) => (values.kind, values.alpha) = (TB_KINK_RELU, alpha),
+        Kink::NormPool(NormPoolKink { at_zero }) => {
+            (values.kind, values.at_zero) = (TB_KINK_NORM_POOL, at_zero)
+        }
     }
+    values
+}
+
+/// A choice for an operator of one kind; NULL means the default.
+///
+/// # Safety
+/// As [`read`].
+unsafe fn of_kind<K: Default>(
+    kink: *const tb_kink,
+    wanted: &str,
+    open: impl Fn(Kink) -> Option<K>,
+) -> Result<K, Failure> {
+    if kink.is_null() {
+        return Ok(K::default());
+    }
+    // SAFETY: the caller's promise.
+    let kink = unsafe { read(kink, "kink") }?;
+    open(kink).ok_or_else(|| {
+        let got = match kink {
+            Kink::MaxPool(_) => "TB_KINK_MAXPOOL",
+            Kink::Relu(_) => "TB_KINK_RELU",
+            Kink::NormPool(_) => "TB_KINK_NORM_POOL",
+        };
+        Error::invalid("kink.kind", wanted, got).into()
+    })
 }
 
 /// A choice at MaxPool; NULL means native.
@@ -136,14 +193,8 @@ pub(super) unsafe fn read(kink: *const tb_kink) -> Result<Kink, Failure> {
 /// # Safety
 /// As [`read`].
 pub(super) unsafe fn maxpool(kink: *const tb_kink) -> Result<MaxPoolKink, Failure> {
-    if kink.is_null() {
-        return Ok(MaxPoolKink::default());
-    }
     // SAFETY: the caller's promise.
-    match unsafe { read(kink) }? {
-        Kink::MaxPool(kink) => Ok(kink),
-        _ => Err(Error::invalid("kink.kind", "TB_KINK_MAXPOOL", "TB_KINK_RELU").into()),
-    }
+    unsafe { of_kind(kink, "TB_KINK_MAXPOOL", |k| if let Kink::MaxPool(k) = k { Some(k) } else { None }) }
 }
 
 /// A choice at ReLU; NULL means alpha 0.
@@ -151,12 +202,15 @@ pub(super) unsafe fn maxpool(kink: *const tb_kink) -> Result<MaxPoolKink, Failur
 /// # Safety
 /// As [`read`].
 pub(super) unsafe fn relu(kink: *const tb_kink) -> Result<ReluKink, Failure> {
-    if kink.is_null() {
-        return Ok(ReluKink::default());
-    }
     // SAFETY: the caller's promise.
-    match unsafe { read(kink) }? {
-        Kink::Relu(kink) => Ok(kink),
-        _ => Err(Error::invalid("kink.kind", "TB_KINK_RELU", "TB_KINK_MAXPOOL").into()),
-    }
+    unsafe { of_kind(kink, "TB_KINK_RELU", |k| if let Kink::Relu(k) = k { Some(k) } else { None }) }
+}
+
+/// A choice at norm pooling; NULL means 0.
+///
+/// # Safety
+/// As [`read`].
+pub(super) unsafe fn norm_pool(kink: *const tb_kink) -> Result<NormPoolKink, Failure> {
+    // SAFETY: the caller's promise.
+    unsafe { of_kind(kink, "TB_KINK_NORM_POOL", |k| if let Kink::NormPool(k) = k { Some(k) } else { None }) }
 }

@@ -4,20 +4,42 @@
 //! lets no panic out.
 #![allow(non_camel_case_types)]
 
+mod adam;
+mod add;
+mod avgpool2d;
+mod batchnorm;
+mod census;
+mod compare;
+mod concat;
 mod conv2d;
+mod dropout;
 mod engine;
+mod file;
+mod graph;
 mod handle;
 mod kink;
 mod linear;
 mod loss;
 mod maxpool2d;
+mod memory;
 mod network;
+mod norm_pool2d;
 mod optimizer;
+mod optimizer_options;
 mod options;
+mod parameters;
+mod pool2d;
+mod quantize;
 mod relu;
+mod rms_prop;
+mod run;
+mod schedule;
+mod sgd;
 mod status;
+mod tensor_properties;
 mod version;
 mod view;
+mod zoo;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};

@@ -1,17 +1,18 @@
 use std::sync::{Arc, Mutex};
 
-use super::engine::{self, tb_engine};
 use super::handle::{self, Handle, Object, OptimizerObject, lock};
 use super::network::{self, tb_network};
+use super::optimizer_options::{self, algorithm_number, tb_algorithm, tb_optimizer_options};
 use super::options::{self, Growable};
 use super::status::tb_status;
-use super::view::{Borrows, tb_view, tb_view_mut};
+use super::view::{Borrows, tb_view};
 use super::{Failure, guard, non_null_mut};
-use crate::engine::SgdOptions;
-use crate::train::Sgd;
+use crate::error::Error;
+use crate::net::Network;
+use crate::train::{Optimizer, StepReport};
 
-/// Updates the parameters of one network, which it keeps alive. Created by `tb_optimizer_create_sgd`, given
-/// back by `tb_optimizer_free`.
+/// Updates the parameters of one network, which it keeps alive. Created by `tb_optimizer_create`, given back by
+/// `tb_optimizer_free`.
 pub struct tb_optimizer {
     _opaque: [u8; 0],
 }
@@ -27,107 +28,120 @@ impl Handle for tb_optimizer {
     }
 }
 
-/// Scalars of stochastic gradient descent, as PyTorch's `torch.optim.SGD`; `tb_sgd_options_init` sets the
-/// defaults.
+/// What a step did; filled by `tb_optimizer_step` and `tb_optimizer_train_step`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct tb_sgd_options {
-    /// `sizeof(tb_sgd_options)`.
+pub struct tb_step_report {
+    /// `sizeof(tb_step_report)`; set by the caller.
     pub struct_size: usize,
-    /// Step length, at least 0; default 0.01.
-    pub learning_rate: f64,
-    /// Share of the momentum buffer that is kept, at least 0; default 0, which keeps no buffer.
-    pub momentum: f64,
-    /// `weight_decay` times the parameter is added to the gradient; at least 0; default 0.
-    pub weight_decay: f64,
-    /// 1 for Nesterov's momentum, which needs momentum above 0; default 0.
-    pub nesterov: i32,
+    /// The mean cross-entropy of the last run with labels, before the update; NaN where there was none.
+    pub loss: f64,
+    /// Euclidean norm of all gradients before clipping; NaN unless clipping or loss scaling asked for it.
+    pub gradient_norm: f64,
+    /// What the next loss is scaled by; 1 without loss scaling.
+    pub loss_scale: f64,
+    /// 1 where loss scaling skipped the update because a gradient was not finite, else 0.
+    pub skipped: i32,
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
-unsafe impl Growable for tb_sgd_options {
+unsafe impl Growable for tb_step_report {
     const FIRST_SIZE: usize = 40;
     fn defaults() -> Self {
-        let d = SgdOptions::default();
-        tb_sgd_options {
+        tb_step_report {
             struct_size: size_of::<Self>(),
-            learning_rate: d.learning_rate,
-            momentum: d.momentum,
-            weight_decay: d.weight_decay,
-            nesterov: d.nesterov as i32,
+            loss: f64::NAN,
+            gradient_norm: f64::NAN,
+            loss_scale: 1.0,
+            skipped: 0,
         }
     }
 }
 
-/// # Safety
-/// As [`options::read`].
-unsafe fn read(options: *const tb_sgd_options) -> Result<SgdOptions, Failure> {
-    // SAFETY: the caller's promise.
-    let o = unsafe { options::read(options, "options") }?;
-    Ok(SgdOptions {
-        learning_rate: o.learning_rate,
-        momentum: o.momentum,
-        weight_decay: o.weight_decay,
-        nesterov: o.nesterov != 0,
-    })
+/// Where an optimizer stands; filled by `tb_optimizer_info`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct tb_optimizer_properties {
+    /// `sizeof(tb_optimizer_properties)`; set by the caller.
+    pub struct_size: usize,
+    /// The present step length.
+    pub learning_rate: f64,
+    /// What the next loss is scaled by; 1 without loss scaling.
+    pub loss_scale: f64,
+    /// Steps that changed the parameters.
+    pub steps: u64,
+    /// A `TB_ALGORITHM_` value.
+    pub algorithm: tb_algorithm,
 }
 
-/// Fills `options` with the defaults. `struct_size` is `sizeof(tb_sgd_options)`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tb_sgd_options_init(options: *mut tb_sgd_options, struct_size: usize) -> tb_status {
-    // SAFETY: the caller's promise, as the header states it.
-    guard("tb_sgd_options_init", || unsafe { options::init(options, struct_size, "options") })
+// SAFETY: repr(C), plain numbers, struct_size first.
+unsafe impl Growable for tb_optimizer_properties {
+    const FIRST_SIZE: usize = 40;
+    fn defaults() -> Self {
+        tb_optimizer_properties {
+            struct_size: size_of::<Self>(),
+            learning_rate: 0.0,
+            loss_scale: 1.0,
+            steps: 0,
+            algorithm: 0,
+        }
+    }
 }
 
-/// One step of stochastic gradient descent on the caller's memory, in place, on any shape.
+/// The optimizer behind a handle.
+pub(super) fn get(optimizer: *const tb_optimizer) -> Result<Arc<OptimizerObject>, Failure> {
+    handle::get(optimizer, "optimizer")
+}
+
+fn loss_scale(optimizer: &Optimizer) -> f64 {
+    optimizer.options().grad_scaler.map_or(1.0, |s| s.scale)
+}
+
+/// Tells what a step did. Reading the loss waits for the device.
 ///
-/// @param options          NULL for the defaults
-/// @param grad             the gradient
-/// @param param            in and out: the shape and dtype of grad
-/// @param momentum_buffer  in and out: the shape and dtype of grad; NULL exactly when momentum is 0
-/// @param first            not 0 at the first step, where the buffer's contents do not count
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn tb_sgd_step(
-    engine: *const tb_engine,
-    options: *const tb_sgd_options,
-    grad: *const tb_view,
-    param: *const tb_view_mut,
-    momentum_buffer: *const tb_view_mut,
-    first: i32,
-) -> tb_status {
-    // SAFETY: the caller's promise, as the header states it.
-    guard("tb_sgd_step", || unsafe {
-        let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
-        let grad = borrows.input(grad, "grad")?;
-        let mut param = borrows.output(param, "param")?;
-        let mut buffer = borrows.optional_output(momentum_buffer, "momentum_buffer")?;
-        let options = read(options)?;
-        let buffer = buffer.as_mut().map(|b| b.view()).transpose()?;
-        Ok(engine.sgd_step(&options, grad.view()?, param.view()?, buffer, first != 0)?)
-    })
+/// # Safety
+/// As [`options::write`].
+unsafe fn write_report(
+    report: *mut tb_step_report,
+    step: StepReport,
+    optimizer: &Optimizer,
+    network: &mut Network,
+) -> Result<(), Failure> {
+    let loss = match network.loss() {
+        Err(Error::Unsupported(_)) => f64::NAN,
+        loss => loss?,
+    };
+    let values = tb_step_report {
+        loss,
+        gradient_norm: step.gradient_norm.unwrap_or(f64::NAN),
+        loss_scale: loss_scale(optimizer),
+        skipped: step.skipped as i32,
+        ..Growable::defaults()
+    };
+    // SAFETY: the caller's promise.
+    unsafe { options::write(report, values, "report") }
 }
 
-/// Creates an optimizer (stochastic gradient descent) for a network.
+/// Creates an optimizer for a network.
 ///
 /// @param network    stays usable on its own; the optimizer keeps it alive
-/// @param options    NULL for the defaults
+/// @param options    NULL for the defaults of `TB_ALGORITHM_SGD`
 /// @param optimizer  out: the handle; free it with `tb_optimizer_free`. NULL on failure.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tb_optimizer_create_sgd(
+pub unsafe extern "C" fn tb_optimizer_create(
     network: *const tb_network,
-    options: *const tb_sgd_options,
+    options: *const tb_optimizer_options,
     optimizer: *mut *mut tb_optimizer,
 ) -> tb_status {
-    guard("tb_optimizer_create_sgd", || {
-        // SAFETY: the caller's promise, as the header states it.
-        let optimizer = unsafe { non_null_mut(optimizer, "optimizer") }?;
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_optimizer_create", || unsafe {
+        let optimizer = non_null_mut(optimizer, "optimizer")?;
         *optimizer = std::ptr::null_mut();
         let network = network::get(network)?;
-        // SAFETY: the caller's promise.
-        let options = unsafe { read(options) }?;
-        let sgd = Mutex::new(Sgd::new(&mut lock(&network), options)?);
-        *optimizer = handle::create(Object::Optimizer(Arc::new(OptimizerObject { network, sgd })));
+        let options = optimizer_options::read(options)?;
+        let created = Mutex::new(Optimizer::new(&mut lock(&network), options)?);
+        let object = OptimizerObject { network, optimizer: created };
+        *optimizer = handle::create(Object::Optimizer(Arc::new(object)));
         Ok(())
     })
 }
@@ -139,56 +153,91 @@ pub extern "C" fn tb_optimizer_free(optimizer: *mut tb_optimizer) -> tb_status {
     guard("tb_optimizer_free", || handle::free(optimizer, "optimizer"))
 }
 
-/// Changes the step length, as schedules do.
+/// Where an optimizer stands.
+///
+/// @param properties  in: `struct_size`; out: the rest
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_optimizer_info(
+    optimizer: *const tb_optimizer,
+    properties: *mut tb_optimizer_properties,
+) -> tb_status {
+    guard("tb_optimizer_info", || {
+        let object = get(optimizer)?;
+        let optimizer = lock(&object.optimizer);
+        let values = tb_optimizer_properties {
+            learning_rate: optimizer.options().algorithm.learning_rate(),
+            loss_scale: loss_scale(&optimizer),
+            steps: optimizer.steps(),
+            algorithm: algorithm_number(optimizer.options().algorithm),
+            ..Growable::defaults()
+        };
+        // SAFETY: the caller's promise, as the header states it.
+        unsafe { options::write(properties, values, "properties") }
+    })
+}
+
+/// Changes the step length, as schedules do; groups keep their factors.
 #[unsafe(no_mangle)]
 pub extern "C" fn tb_optimizer_set_learning_rate(
     optimizer: *const tb_optimizer,
     learning_rate: f64,
 ) -> tb_status {
     guard("tb_optimizer_set_learning_rate", || {
-        let optimizer = handle::get(optimizer, "optimizer")?;
-        Ok(lock(&optimizer.sgd).set_learning_rate(learning_rate)?)
+        let optimizer = get(optimizer)?;
+        Ok(lock(&optimizer.optimizer).set_learning_rate(learning_rate)?)
     })
 }
 
 /// Updates the parameters from the gradients that the last `tb_network_loss_and_gradients` or
 /// `tb_network_backward` left.
+///
+/// @param report  in: `struct_size`; out: the rest; NULL where it is not wanted
 #[unsafe(no_mangle)]
-pub extern "C" fn tb_optimizer_step(optimizer: *const tb_optimizer) -> tb_status {
-    guard("tb_optimizer_step", || {
-        let optimizer = handle::get(optimizer, "optimizer")?;
+pub unsafe extern "C" fn tb_optimizer_step(
+    optimizer: *const tb_optimizer,
+    report: *mut tb_step_report,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_optimizer_step", || unsafe {
+        let object = get(optimizer)?;
+        if !report.is_null() {
+            options::check(report, "report")?;
+        }
         // Always the network first, so that two threads cannot wait for each other.
-        let mut network = lock(&optimizer.network);
-        Ok(lock(&optimizer.sgd).step(&mut network)?)
+        let mut network = lock(&object.network);
+        let mut optimizer = lock(&object.optimizer);
+        let step = optimizer.step(&mut network)?;
+        if report.is_null() { Ok(()) } else { write_report(report, step, &optimizer, &mut network) }
     })
 }
 
-/// A whole training step: forward, loss, backward, update. On a GPU it is one submission, and without `loss`
-/// nothing waits for it.
+/// A whole training step: forward, loss, backward, update. On a GPU it is one submission, and without `report`
+/// nothing waits for it, unless clipping or loss scaling has to look at the gradients.
 ///
 /// @param x            `[N, C, H, W]` of the network's dtype
 /// @param labels       N class numbers
 /// @param label_count  N
-/// @param loss         out: the mean cross-entropy before the update; NULL where it is not wanted
+/// @param report       in: `struct_size`; out: the rest; NULL where it is not wanted
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tb_optimizer_train_step(
     optimizer: *const tb_optimizer,
     x: *const tb_view,
     labels: *const i64,
     label_count: usize,
-    loss: *mut f64,
+    report: *mut tb_step_report,
 ) -> tb_status {
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_optimizer_train_step", || unsafe {
-        let optimizer = handle::get(optimizer, "optimizer")?;
+        let object = get(optimizer)?;
         let mut borrows = Borrows::default();
         let x = borrows.input(x, "x")?;
         let labels = borrows.array(labels, label_count, "labels")?;
-        let mut network = lock(&optimizer.network);
-        lock(&optimizer.sgd).train_step(&mut network, x.view()?, labels)?;
-        if let Some(loss) = loss.as_mut() {
-            *loss = network.loss()?;
+        if !report.is_null() {
+            options::check(report, "report")?;
         }
-        Ok(())
+        let mut network = lock(&object.network);
+        let mut optimizer = lock(&object.optimizer);
+        let step = optimizer.train_step(&mut network, x.view()?, labels)?;
+        if report.is_null() { Ok(()) } else { write_report(report, step, &optimizer, &mut network) }
     })
 }

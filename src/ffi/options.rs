@@ -23,9 +23,22 @@ pub(super) unsafe fn init<T: Growable>(
     struct_size: usize,
     argument: &str,
 ) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    unsafe { init_with(options, struct_size, T::defaults(), argument) }
+}
+
+/// As [`init`], with `defaults` in place of the type's.
+///
+/// # Safety
+/// As [`init`].
+pub(super) unsafe fn init_with<T: Growable>(
+    options: *mut T,
+    struct_size: usize,
+    mut defaults: T,
+    argument: &str,
+) -> Result<(), Failure> {
     check_pointer(options, argument)?;
     check_size::<T>(struct_size, "struct_size")?;
-    let mut defaults = T::defaults();
     // SAFETY: struct_size is the first field of every Growable.
     unsafe { *(&raw mut defaults).cast::<usize>() = struct_size };
     let known = struct_size.min(size_of::<T>());
@@ -63,6 +76,18 @@ pub(super) unsafe fn read<T: Growable>(options: *const T, argument: &str) -> Res
     Ok(result)
 }
 
+/// Looks at a struct that [`write`] is to fill, before the work is done.
+///
+/// # Safety
+/// A non-NULL `properties` must be valid for reads of `usize`.
+pub(super) unsafe fn check<T: Growable>(properties: *const T, argument: &str) -> Result<usize, Failure> {
+    check_pointer(properties, argument)?;
+    // SAFETY: struct_size is the first field.
+    let size = unsafe { properties.cast::<usize>().read() };
+    check_size::<T>(size, &format!("{argument}.struct_size"))?;
+    Ok(size)
+}
+
 /// Writes properties into the caller's struct, as much of them as it has room for.
 ///
 /// # Safety
@@ -72,17 +97,110 @@ pub(super) unsafe fn write<T: Growable>(
     mut values: T,
     argument: &str,
 ) -> Result<(), Failure> {
-    check_pointer(properties, argument)?;
-    // SAFETY: struct_size is the first field.
-    let size = unsafe { properties.cast::<usize>().read() };
-    check_size::<T>(size, &format!("{argument}.struct_size"))?;
-    // SAFETY: as above, and the caller's promise.
+    // SAFETY: the caller's promise.
+    let size = unsafe { check(properties, argument) }?;
+    // SAFETY: the caller's promise.
     unsafe {
         *(&raw mut values).cast::<usize>() = size;
         let known = size.min(size_of::<T>());
         std::ptr::copy_nonoverlapping((&raw const values).cast::<u8>(), properties.cast::<u8>(), known);
     }
     Ok(())
+}
+
+/// The caller's array of `count` structs, each as [`read`] takes it; NULL only where there are none. They lie as far
+/// apart as the first one's `struct_size` says, which each of them repeats.
+///
+/// # Safety
+/// A non-NULL `first` must be valid for reads of `count` structs of the `struct_size` that the first one states.
+pub(super) unsafe fn read_array<T: Growable>(
+    first: *const T,
+    count: usize,
+    argument: &str,
+) -> Result<Vec<T>, Failure> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the caller's promise.
+    let distance = unsafe { array_distance(first, count, argument) }?;
+    let mut result = Vec::new();
+    for i in 0..count {
+        let name = format!("{argument}[{i}]");
+        // SAFETY: within the caller's array.
+        let element = unsafe { first.byte_add(i * distance) };
+        // SAFETY: the caller's promise; struct_size is the first field.
+        let size = unsafe { element.cast::<usize>().read() };
+        if size != distance {
+            return Err(Error::invalid(format!("{name}.struct_size"), distance, size).into());
+        }
+        // SAFETY: the caller's promise.
+        result.push(unsafe { read(element, &name) }?);
+    }
+    Ok(result)
+}
+
+/// Looks at an array that [`write_array`] is to fill with `count` structs, before the work is done.
+///
+/// # Safety
+/// A non-NULL `first` must be valid for reads of the `struct_size` that it states.
+pub(super) unsafe fn check_array<T: Growable>(
+    first: *const T,
+    count: usize,
+    argument: &str,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    if count == 0 { Ok(()) } else { unsafe { array_distance(first, count, argument) }.map(|_| ()) }
+}
+
+/// Writes properties into the caller's array, as far apart as the first one's `struct_size` says; each gets that
+/// `struct_size`.
+///
+/// # Safety
+/// A non-NULL `first` must be valid for reads and writes of `values.len()` structs of the `struct_size` that the first
+/// one states.
+pub(super) unsafe fn write_array<T: Growable>(
+    first: *mut T,
+    values: &[T],
+    argument: &str,
+) -> Result<(), Failure> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: the caller's promise.
+    let distance = unsafe { array_distance(first, values.len(), argument) }?;
+    for (i, &value) in values.iter().enumerate() {
+        // SAFETY: the caller's promise; each struct is told its size before `write` looks at it.
+        unsafe {
+            let element = first.byte_add(i * distance);
+            element.cast::<usize>().write(distance);
+            write(element, value, argument)?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes from one struct of an array to the next.
+///
+/// # Safety
+/// A non-NULL `first` must be valid for reads of `usize`.
+unsafe fn array_distance<T: Growable>(
+    first: *const T,
+    count: usize,
+    argument: &str,
+) -> Result<usize, Failure> {
+    check_pointer(first, argument)?;
+    // SAFETY: the caller's promise; struct_size is the first field.
+    let size = unsafe { first.cast::<usize>().read() };
+    let name = format!("{argument}[0].struct_size");
+    check_size::<T>(size, &name)?;
+    if size % align_of::<T>() != 0 {
+        let expected = format!("a multiple of {}, as sizeof gives it", align_of::<T>());
+        return Err(Error::invalid(name, expected, size).into());
+    }
+    match count.checked_mul(size).filter(|&bytes| bytes <= isize::MAX as usize) {
+        Some(_) => Ok(size),
+        None => Err(Error::invalid(argument, "a size that fits the address space", count).into()),
+    }
 }
 
 /// A size far above every struct is a forgotten initialisation rather than a newer caller.

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::ffi::c_void;
 use std::ops::Range;
 use std::{ptr, slice};
@@ -70,12 +71,15 @@ pub struct tb_view_mut {
 /// Largest rank of a view.
 pub(super) const MAX_RANK: usize = 8;
 
+/// What the caller knows a pointer by.
+type Name = Cow<'static, str>;
+
 /// A tensor of the caller, checked.
 pub(super) struct Input<'a> {
     dtype: DType,
     shape: Vec<usize>,
     data: &'a [u8],
-    argument: &'static str,
+    argument: Name,
 }
 
 /// A tensor of the caller to be written, checked.
@@ -83,18 +87,18 @@ pub(super) struct Output<'a> {
     dtype: DType,
     shape: Vec<usize>,
     data: &'a mut [u8],
-    argument: &'static str,
+    argument: Name,
 }
 
 impl Input<'_> {
     pub fn view(&self) -> Result<View<'_>, Failure> {
-        View::new(self.dtype, &self.shape, self.data).map_err(|e| named(e, self.argument))
+        View::new(self.dtype, &self.shape, self.data).map_err(|e| named(e, &self.argument))
     }
 }
 
 impl Output<'_> {
     pub fn view(&mut self) -> Result<ViewMut<'_>, Failure> {
-        ViewMut::new(self.dtype, &self.shape, self.data).map_err(|e| named(e, self.argument))
+        ViewMut::new(self.dtype, &self.shape, self.data).map_err(|e| named(e, &self.argument))
     }
 }
 
@@ -119,7 +123,7 @@ fn named(error: Error, name: &str) -> Failure {
 /// The memory that one call borrows: refuses an output that overlaps another tensor.
 #[derive(Default)]
 pub(super) struct Borrows {
-    taken: Vec<(Range<usize>, bool, &'static str)>,
+    taken: Vec<(Range<usize>, bool, Name)>,
 }
 
 impl Borrows {
@@ -128,15 +132,16 @@ impl Borrows {
     pub unsafe fn input<'a>(
         &mut self,
         view: *const tb_view,
-        argument: &'static str,
+        argument: impl Into<Name>,
     ) -> Result<Input<'a>, Failure> {
+        let argument = argument.into();
         // SAFETY: the caller's promise.
-        let view = unsafe { non_null(view, argument) }?;
+        let view = unsafe { non_null(view, &argument) }?;
         // SAFETY: the caller's promise.
-        let (dtype, shape, bytes) = unsafe { geometry(view, argument) }?;
+        let (dtype, shape, bytes) = unsafe { geometry(view, &argument) }?;
         // SAFETY: the caller's promise.
-        let data = unsafe { self.bytes(view.data.cast(), bytes, argument) };
-        let data = data.map_err(|f| f.of_data(argument))?;
+        let data = unsafe { self.bytes(view.data.cast(), bytes, argument.clone()) };
+        let data = data.map_err(|f| f.of_data(&argument))?;
         Ok(Input { dtype, shape, data, argument })
     }
 
@@ -145,7 +150,7 @@ impl Borrows {
     pub unsafe fn optional_input<'a>(
         &mut self,
         view: *const tb_view,
-        argument: &'static str,
+        argument: impl Into<Name>,
     ) -> Result<Option<Input<'a>>, Failure> {
         // SAFETY: the caller's promise.
         if view.is_null() { Ok(None) } else { unsafe { self.input(view, argument) }.map(Some) }
@@ -157,16 +162,17 @@ impl Borrows {
     pub unsafe fn output<'a>(
         &mut self,
         view: *const tb_view_mut,
-        argument: &'static str,
+        argument: impl Into<Name>,
     ) -> Result<Output<'a>, Failure> {
+        let argument = argument.into();
         // SAFETY: the caller's promise; both structs have the same layout.
-        let view = unsafe { non_null(view, argument) }?;
+        let view = unsafe { non_null(view, &argument) }?;
         let same = tb_view { data: view.data, shape: view.shape, rank: view.rank, dtype: view.dtype };
         // SAFETY: the caller's promise.
-        let (dtype, shape, bytes) = unsafe { geometry(&same, argument) }?;
+        let (dtype, shape, bytes) = unsafe { geometry(&same, &argument) }?;
         // SAFETY: the caller's promise.
-        let data = unsafe { self.bytes_mut(view.data.cast(), bytes, argument) };
-        let data = data.map_err(|f| f.of_data(argument))?;
+        let data = unsafe { self.bytes_mut(view.data.cast(), bytes, argument.clone()) };
+        let data = data.map_err(|f| f.of_data(&argument))?;
         Ok(Output { dtype, shape, data, argument })
     }
 
@@ -175,7 +181,7 @@ impl Borrows {
     pub unsafe fn optional_output<'a>(
         &mut self,
         view: *const tb_view_mut,
-        argument: &'static str,
+        argument: impl Into<Name>,
     ) -> Result<Option<Output<'a>>, Failure> {
         // SAFETY: the caller's promise.
         if view.is_null() { Ok(None) } else { unsafe { self.output(view, argument) }.map(Some) }
@@ -189,15 +195,16 @@ impl Borrows {
         &mut self,
         data: *const T,
         len: usize,
-        argument: &'static str,
+        argument: impl Into<Name>,
     ) -> Result<&'a [T], Failure> {
-        let bytes = byte_len::<T>(len, argument)?;
-        self.claim(data.addr(), bytes, false, argument)?;
+        let argument = argument.into();
+        let bytes = byte_len::<T>(len, &argument)?;
+        self.claim(data.addr(), bytes, false, argument.clone())?;
         if bytes == 0 {
             // SAFETY: no elements; aligned for every dtype, which the address of `&[]` is not.
             return Ok(unsafe { slice::from_raw_parts(ptr::dangling::<u64>().cast(), 0) });
         }
-        check_pointer(data, argument)?;
+        check_pointer(data, &argument)?;
         // SAFETY: the caller's promise, checked for NULL, alignment and size.
         Ok(unsafe { slice::from_raw_parts(data, len) })
     }
@@ -210,7 +217,7 @@ impl Borrows {
         &mut self,
         data: *const u8,
         len: usize,
-        argument: &'static str,
+        argument: impl Into<Name>,
     ) -> Result<&'a [u8], Failure> {
         // SAFETY: the caller's promise.
         unsafe { self.array(data, len, argument) }
@@ -225,20 +232,21 @@ impl Borrows {
         &mut self,
         data: *mut u8,
         len: usize,
-        argument: &'static str,
+        argument: impl Into<Name>,
     ) -> Result<&'a mut [u8], Failure> {
-        let bytes = byte_len::<u8>(len, argument)?;
-        self.claim(data.addr(), bytes, true, argument)?;
+        let argument = argument.into();
+        let bytes = byte_len::<u8>(len, &argument)?;
+        self.claim(data.addr(), bytes, true, argument.clone())?;
         if bytes == 0 {
             // SAFETY: as in `array`.
             return Ok(unsafe { slice::from_raw_parts_mut(ptr::dangling_mut::<u64>().cast(), 0) });
         }
-        check_pointer(data, argument)?;
+        check_pointer(data, &argument)?;
         // SAFETY: the caller's promise, checked for NULL and size; claim() saw no overlap within this call.
         Ok(unsafe { slice::from_raw_parts_mut(data, len) })
     }
 
-    fn claim(&mut self, start: usize, bytes: usize, write: bool, name: &'static str) -> Result<(), Failure> {
+    fn claim(&mut self, start: usize, bytes: usize, write: bool, name: Name) -> Result<(), Failure> {
         let range = start..start.saturating_add(bytes);
         for (other, other_write, other_name) in &self.taken {
             let overlaps = range.start < other.end && other.start < range.end;

@@ -5,12 +5,14 @@
 //! backpropagation" (NeurIPS 2021).
 
 mod maxpool;
+mod norm_pool;
 mod relu;
 
 use crate::error::{Error, Result};
 
 pub(crate) use maxpool::BackwardRule;
 pub use maxpool::{Composition, MaxPoolJacobian, MaxPoolKink};
+pub use norm_pool::NormPoolKink;
 pub use relu::ReluKink;
 
 fn check_scalar(name: &str, value: f64) -> Result<()> {
@@ -27,4 +29,17 @@ pub enum Kink {
     MaxPool(MaxPoolKink),
     /// At 0 of a ReLU.
     Relu(ReluKink),
+    /// On a window of zeros of a norm pooling.
+    NormPool(NormPoolKink),
+}
+
+impl Kink {
+    /// Refuses a choice whose number is NaN or beyond the range of f32.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Kink::MaxPool(kink) => kink.validate(),
+            Kink::Relu(kink) => kink.validate(),
+            Kink::NormPool(kink) => kink.validate(),
+        }
+    }
 }

@@ -9,8 +9,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::data::mnist::Mnist;
-use crate::data::{Batches, Dataset, synthetic};
+use crate::data::{Batches, Dataset, Split, synthetic};
 use crate::dtype::DType;
 use crate::engine::{Engine, SgdOptions};
 use crate::error::{Error, Result};
@@ -19,7 +18,7 @@ use crate::lab::reliability_page;
 use crate::lab::results::{CLASSES, Results, Row, io_error};
 use crate::lab::summary::{self, Cell, distinct};
 use crate::net::{Graph, Network, zoo};
-use crate::train::Sgd;
+use crate::train::Optimizer;
 
 /// Name of the results file in the folder that [`run`] is given.
 pub const RESULTS: &str = "results.csv";
@@ -30,7 +29,7 @@ pub const REPORT: &str = "report.html";
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReliabilityOptions {
     /// Images `[1, 28, 28]` to train on and to test on.
-    pub data: Mnist,
+    pub data: Split,
     /// Storage types.
     pub precisions: Vec<DType>,
     /// How beta is evaluated.
@@ -104,7 +103,7 @@ impl ReliabilityOptions {
             learning_rate: self.learning_rate,
             momentum: self.momentum,
             weight_decay: self.weight_decay,
-            nesterov: false,
+            ..Default::default()
         }
     }
 
@@ -232,7 +231,7 @@ pub fn run(
     let out = out.as_ref();
     fs::create_dir_all(out).map_err(|e| io_error(out, &e))?;
     let mut results = Results::open(out.join(RESULTS))?;
-    let graph = zoo::lenet5(&zoo::LeNet5Options::default())?;
+    let graph = zoo::lenet5(&zoo::Options::default())?;
     let data = fingerprint(&options.data);
     let units = options.units();
     let template = |unit: &Unit| template(engine, options, unit, &data);
@@ -279,7 +278,7 @@ pub fn run(
     Ok(outcome)
 }
 
-fn fingerprint(data: &Mnist) -> String {
+fn fingerprint(data: &Split) -> String {
     format!("{:08x}-{:08x}", data.train.fingerprint(), data.test.fingerprint())
 }
 
@@ -327,7 +326,7 @@ fn train(
 ) -> Result<Vec<Row>> {
     let mut network = Network::new(engine, graph, unit.precision, unit.seed)?;
     network.set_kink(None, Kink::MaxPool(MaxPoolKink::beta(unit.beta, unit.composition)))?;
-    let mut sgd = Sgd::new(&mut network, options.sgd())?;
+    let mut sgd = Optimizer::new(&mut network, options.sgd())?;
     let data = &options.data.train;
     let steps = options.epochs * data.len().div_ceil(options.batch_size);
     let (mut step, mut course) = (0, Course::new());

@@ -1,10 +1,21 @@
 //! Networks: a graph of layers, planned once for a batch size, then run many times.
 
+mod census;
+mod compare;
+mod file;
 mod graph;
 mod init;
+mod memory;
 mod network;
 mod plan;
+mod run;
 pub mod zoo;
 
+pub use census::{CensusEntry, LayerCensus, TieCount, WindowCount};
+pub use compare::{Choice, Comparison, Difference, Norms};
 pub use graph::{Graph, Layer, LayerInfo, NodeId};
-pub use network::{Comparison, Difference, Evaluation, Network, ParameterInfo, Ties};
+pub use init::{Fan, Initialization};
+pub use memory::MemoryPlan;
+pub(crate) use network::Trainable;
+pub use network::{Network, NetworkOptions, ParameterInfo};
+pub use run::{Evaluation, Ties};

@@ -1,16 +1,19 @@
-//! A network on an engine: parameters, gradients, plans, and the choices at its kinks.
+//! A network on an engine: its parameters and the choices at its kinks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::graph::{Graph, LayerInfo};
-use super::init;
-use super::plan::{Mode, ParameterBuffers, Plan};
+use super::compare::Comparer;
+use super::graph::{Graph, LayerInfo, Role};
+use super::init::{self, Initialization};
+use super::plan::{Mode, ParameterBuffers, with_rounding};
+use super::run::{Planned, StoredForward};
 use crate::dtype::DType;
-use crate::engine::op::{BufferId, Call, Settings, SgdSettings};
+use crate::engine::op::{BufferId, Call, Op, OptimizerSettings, Settings};
 use crate::engine::session::{KernelTime, ProgramId, Session};
-use crate::engine::{Engine, Placement, class_indices, scalar_f64};
+use crate::engine::{Engine, Placement};
 use crate::error::{Error, Result};
 use crate::kink::Kink;
+use crate::precision::{Precision, ReductionOrder, Simulated};
 use crate::shape::element_count;
 use crate::tensor::{Tensor, View};
 
@@ -19,149 +22,163 @@ use crate::tensor::{Tensor, View};
 /// The first run with a batch size plans it: buffers are allocated and kernels chosen once. The few most recent
 /// plans are kept.
 pub struct Network {
-    engine: Engine,
-    graph: Graph,
-    dtype: DType,
+    pub(super) engine: Engine,
+    pub(super) graph: Graph,
+    pub(super) precision: Precision,
     placement: Placement,
-    session: Box<dyn Session>,
-    parameters: Vec<Parameter>,
-    settings: Settings,
+    pub(super) session: Box<dyn Session>,
+    pub(super) tensors: Vec<Stored>,
+    pub(super) settings: Settings,
+    /// Whether training runs take the running statistics of batch normalisation.
+    pub(super) frozen: bool,
     /// The most recently used last.
-    plans: Vec<Planned>,
-    stored: Option<StoredForward>,
+    pub(super) plans: Vec<Planned>,
+    pub(super) stored: Option<StoredForward>,
     /// Where the last run with labels left its loss.
-    last_loss: Option<BufferId>,
+    pub(super) last_loss: Option<BufferId>,
+    /// The factor that the gradients hold.
+    pub(super) gradient_scale: f64,
+    pub(super) comparer: Option<Comparer>,
+    /// Rounds every parameter and buffer to the simulated format.
+    settle: Option<ProgramId>,
     id: u64,
 }
 
-/// A training forward pass whose activations are still there.
-struct StoredForward {
-    /// Its plan is the training plan of this batch size.
-    batch: usize,
-    /// The choices under which it was made.
-    kinks: Vec<Option<Kink>>,
-    /// No parameter has changed since: a further backward pass would be one of the same function.
-    same_parameters: bool,
+/// A parameter, or a buffer (running statistics), which has no gradient.
+pub(super) struct Stored {
+    pub info: ParameterInfo,
+    pub role: Role,
+    node: usize,
+    /// Type of `value` and `gradient`.
+    pub dtype: DType,
+    /// What operators read.
+    pub value: BufferId,
+    /// What optimizers change, where that is not `value`.
+    pub master: Option<BufferId>,
+    pub gradient: Option<BufferId>,
 }
 
-struct Parameter {
-    info: ParameterInfo,
-    value: BufferId,
-    gradient: BufferId,
+impl Stored {
+    pub fn len(&self) -> usize {
+        self.info.shape.iter().product()
+    }
 }
 
-struct Planned {
-    batch: usize,
-    mode: Mode,
-    plan: Plan,
-    buffers: Vec<BufferId>,
-    forward: ProgramId,
-    loss: ProgramId,
-    backward: ProgramId,
+/// How to create a [`Network`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NetworkOptions {
+    /// Its arithmetic; f32 by default.
+    pub precision: Precision,
+    /// Seed of initialisation and dropout.
+    pub seed: u64,
+    /// How parameters start; as in PyTorch by default.
+    pub initialization: Initialization,
 }
 
-/// Plans that a network keeps; more batch sizes than these are planned anew in turn.
-const KEPT_PLANS: usize = 6;
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        NetworkOptions { precision: DType::F32.into(), seed: 0, initialization: Initialization::default() }
+    }
+}
 
-/// A parameter's name and shape.
+/// The name and shape of a parameter or buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterInfo {
-    /// `<layer>.weight` or `<layer>.bias`.
+    /// `<layer>.weight`, `<layer>.bias`, `<layer>.running_mean` or `<layer>.running_var`.
     pub name: String,
-    /// Shape: `[O, C, KH, KW]`, `[O, I]` or `[O]`.
+    /// Shape: `[O, C / groups, KH, KW]`, `[O, I]`, `[O]` or `[C]`.
     pub shape: Vec<usize>,
 }
 
-/// Loss and hits on one batch.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Evaluation {
-    /// Mean cross-entropy.
-    pub loss: f64,
-    /// Number of samples whose largest logit (the first of equals) is the label's; none with a NaN logit.
-    pub correct: usize,
-}
-
-/// Tie sets of a max-pooling layer, counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ties {
-    /// `[N, C, OH, OW]`
-    pub shape: [usize; 4],
-    /// For each window the number of elements that attain its maximum, at most 255; 0 where it holds a NaN.
-    pub counts: Vec<u8>,
-}
-
-/// How far two gradients of one parameter are apart.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
-    /// The parameter.
-    pub name: String,
-    /// Sum of absolute differences.
-    pub l1: f64,
-    /// Euclidean norm of the difference.
-    pub l2: f64,
-    /// Largest absolute difference.
-    pub linf: f64,
-    /// Number of elements that are not equal.
-    pub differing: usize,
-}
-
-/// Gradients of two choices on the same weights and batch.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
-    /// By parameter.
-    pub differences: Vec<Difference>,
-    /// Loss under the first and the second choice: equal where they share a forward pass.
-    pub losses: [f64; 2],
-    /// False where a coupled composition made a second forward pass necessary.
-    pub shared_forward: bool,
-}
-
-impl Comparison {
-    /// Sums over the parameters of the L1 norms, as the published code does for thresholds.
-    pub fn l1(&self) -> f64 {
-        self.differences.iter().map(|d| d.l1).sum()
-    }
-
-    /// Sums over the parameters of the Linf norms, as the published code does for volumes.
-    pub fn linf(&self) -> f64 {
-        self.differences.iter().map(|d| d.linf).sum()
-    }
-}
-
 impl Network {
-    /// A network with PyTorch's default initialisation from `seed`: the same values for each dtype, rounded.
+    /// A network with PyTorch's default initialisation from `seed`: the same values for each precision, rounded.
     ///
     /// With a GPU engine, f64 (and f16 without `SHADER_F16`) is placed on the CPU: [`Network::placement`].
-    pub fn new(engine: &Engine, graph: &Graph, dtype: DType, seed: u64) -> Result<Network> {
+    pub fn new(
+        engine: &Engine,
+        graph: &Graph,
+        precision: impl Into<Precision>,
+        seed: u64,
+    ) -> Result<Network> {
+        let precision = precision.into();
+        Network::with_options(engine, graph, &NetworkOptions { precision, seed, ..Default::default() })
+    }
+
+    /// As [`Network::new`] with every option.
+    pub fn with_options(engine: &Engine, graph: &Graph, options: &NetworkOptions) -> Result<Network> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         if !matches!(graph.output_shape(), [n] if *n > 0) {
             let expected = "[classes] with at least one class";
             return Err(Error::shape("output of the network", expected, graph.output_shape()));
         }
-        let _serial = engine.lock();
-        let mut session = engine.session(dtype);
-        let mut parameters = Vec::new();
-        for (index, declaration) in graph.declarations().iter().enumerate() {
-            let bytes = element_count(&declaration.shape)? * dtype.size();
-            let value = session.allocate(bytes, &declaration.name)?;
-            let gradient = session.allocate(bytes, &format!("gradient of {}", declaration.name))?;
-            let values = init::default_values(declaration, index, seed)?;
-            session.write(value, Tensor::from_f64(dtype, &declaration.shape, &values)?.bytes())?;
-            let info = ParameterInfo { name: declaration.name.clone(), shape: declaration.shape.clone() };
-            parameters.push(Parameter { info, value, gradient });
+        let precision = options.precision;
+        precision.validate()?;
+        let placement = engine.placement(precision);
+        let serial = engine.lock();
+        let mut session = engine.session(&placement);
+        let mut tensors = Vec::new();
+        for (index, declaration) in graph.declarations().into_iter().enumerate() {
+            let len = element_count(&declaration.shape)?;
+            let weight = matches!(declaration.role, Role::Weight | Role::Bias);
+            let dtype = if weight { precision.storage } else { precision.parameters };
+            let mut allocate = |dtype: DType, label: &str| session.allocate(len * dtype.size(), label);
+            let value = allocate(dtype, &declaration.name)?;
+            let gradient = match declaration.role.is_buffer() {
+                true => None,
+                false => Some(allocate(dtype, &format!("gradient of {}", declaration.name))?),
+            };
+            let master = match dtype == precision.parameters {
+                true => None,
+                false => {
+                    Some(allocate(precision.parameters, &format!("master copy of {}", declaration.name))?)
+                }
+            };
+            let values = init::values(options.initialization, &declaration, index, options.seed)?;
+            for (dtype, buffer) in [(dtype, Some(value)), (precision.parameters, master)] {
+                if let Some(buffer) = buffer {
+                    let tensor = Tensor::from_f64(dtype, &declaration.shape, &values)?;
+                    session.write(buffer, tensor.bytes())?;
+                }
+            }
+            let info = ParameterInfo { name: declaration.name, shape: declaration.shape };
+            let (role, node) = (declaration.role, declaration.node);
+            tensors.push(Stored { info, role, node, dtype, value, master, gradient });
         }
-        let kinks = graph.nodes.iter().map(|n| n.layer.default_kink()).collect();
+        let settings = Settings {
+            kinks: graph.nodes.iter().map(|n| n.layer.default_kink()).collect(),
+            seed: options.seed,
+            accumulate: precision.accumulate,
+            ..Default::default()
+        };
+        let settle = match precision.simulated {
+            None => None,
+            Some(Simulated { format, rounding }) => {
+                let quantize = |(site, t): (usize, &Stored)| {
+                    let op = Op::Quantize { len: t.len(), format, rounding };
+                    Call { op, dtype: t.dtype, reads: vec![], writes: vec![t.value], site }
+                };
+                let calls: Vec<Call> = tensors.iter().enumerate().map(quantize).collect();
+                let program = session.prepare(&calls)?;
+                session.run(&[program], &settings)?;
+                Some(program)
+            }
+        };
+        drop(serial);
         Ok(Network {
             engine: engine.clone(),
             graph: graph.clone(),
-            dtype,
-            placement: engine.placement(dtype),
+            precision,
+            placement,
             session,
-            parameters,
-            settings: Settings { kinks, ..Default::default() },
+            tensors,
+            settings,
+            frozen: false,
             plans: Vec::new(),
             stored: None,
             last_loss: None,
+            gradient_scale: 1.0,
+            comparer: None,
+            settle,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         })
     }
@@ -171,9 +188,14 @@ impl Network {
         &self.engine
     }
 
-    /// Type of parameters, activations and gradients.
+    /// Its arithmetic.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Type of activations, and of the batches that it takes.
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.precision.storage
     }
 
     /// Whether the GPU runs it, and if a GPU engine does not, why.
@@ -188,12 +210,12 @@ impl Network {
 
     /// Every parameter, in the order of the layers.
     pub fn parameters(&self) -> impl Iterator<Item = &ParameterInfo> {
-        self.parameters.iter().map(|p| &p.info)
+        self.tensors.iter().filter(|t| !t.role.is_buffer()).map(|t| &t.info)
     }
 
-    /// Bytes that the network holds on its engine: parameters, gradients, optimizer state, activations.
-    pub fn allocated_bytes(&self) -> usize {
-        self.session.allocated_bytes()
+    /// The running statistics of batch normalisation, in the order of the layers.
+    pub fn buffers(&self) -> impl Iterator<Item = &ParameterInfo> {
+        self.tensors.iter().filter(|t| t.role.is_buffer()).map(|t| &t.info)
     }
 
     /// Chooses what a kink layer computes from the next run on; `None` means every layer of the kink's kind.
@@ -201,10 +223,7 @@ impl Network {
     /// Errors: [`Error::NotFound`] for an unknown layer, [`Error::InvalidArgument`] for a layer of another
     /// kind or a choice that is not finite.
     pub fn set_kink(&mut self, layer: Option<&str>, kink: Kink) -> Result<()> {
-        match kink {
-            Kink::MaxPool(k) => k.validate()?,
-            Kink::Relu(k) => k.validate()?,
-        }
+        kink.validate()?;
         let same_kind = |slot: &Option<Kink>| {
             slot.is_some_and(|k| std::mem::discriminant(&k) == std::mem::discriminant(&kink))
         };
@@ -217,6 +236,7 @@ impl Network {
                     let wanted = match kink {
                         Kink::MaxPool(_) => "a maxpool2d layer",
                         Kink::Relu(_) => "a relu layer",
+                        Kink::NormPool(_) => "a norm_pool2d layer",
                     };
                     let got = format!("{name}, a {} layer", self.graph.nodes[index].layer.kind());
                     return Err(Error::invalid("layer", wanted, got));
@@ -232,169 +252,91 @@ impl Network {
         Ok(self.settings.kinks[self.layer_index(layer)?])
     }
 
-    /// A copy of a parameter.
+    /// The order of sums over the batch, from the next run on.
+    pub fn set_reduction_order(&mut self, order: ReductionOrder) {
+        self.settings.reduction = order;
+    }
+
+    /// Lets training runs take the running statistics of batch normalisation instead of those of the batch, and
+    /// leave them as they are.
+    pub fn freeze_batchnorm(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
+
+    /// What the loss is multiplied by before it is differentiated, so that small gradients do not underflow;
+    /// [`Network::gradient`] and optimizers divide by it again.
+    pub fn set_loss_scale(&mut self, scale: f64) -> Result<()> {
+        if !(scale > 0.0 && scale <= f32::MAX as f64) {
+            return Err(Error::invalid("loss_scale", "above 0 and within the range of f32", scale));
+        }
+        self.settings.loss_scale = scale;
+        Ok(())
+    }
+
+    /// A copy of a parameter, of type `precision().parameters`.
     pub fn parameter(&mut self, name: &str) -> Result<Tensor> {
-        let p = self.find(name)?;
-        let (shape, buffer) = (p.info.shape.clone(), p.value);
-        self.read_tensor(buffer, &shape)
+        let index = self.find("parameter", name)?;
+        self.read_value(index)
     }
 
-    /// Overwrites a parameter with values of the same shape and dtype.
+    /// Overwrites a parameter with values of the same shape, of type `precision().parameters`.
     pub fn set_parameter(&mut self, name: &str, values: View) -> Result<()> {
-        let p = self.find(name)?;
-        self.check(name, values, &p.info.shape)?;
-        let buffer = p.value;
-        self.parameters_change();
-        self.write(buffer, values.bytes())
+        let index = self.find("parameter", name)?;
+        self.write_value(index, values)
     }
 
-    /// A copy of the gradient that the last backward pass left.
+    /// A copy of a buffer (running statistics), of type `precision().parameters`.
+    pub fn buffer(&mut self, name: &str) -> Result<Tensor> {
+        let index = self.find("buffer", name)?;
+        self.read_value(index)
+    }
+
+    /// Overwrites a buffer with values of the same shape, of type `precision().parameters`.
+    pub fn set_buffer(&mut self, name: &str, values: View) -> Result<()> {
+        let index = self.find("buffer", name)?;
+        self.write_value(index, values)
+    }
+
+    /// A copy of the gradient that the last backward pass left, of type `precision().parameters`.
     pub fn gradient(&mut self, name: &str) -> Result<Tensor> {
-        let p = self.find(name)?;
-        let (shape, buffer) = (p.info.shape.clone(), p.gradient);
-        self.read_tensor(buffer, &shape)
+        let index = self.find("parameter", name)?;
+        let tensor = &self.tensors[index];
+        let (dtype, shape) = (tensor.dtype, tensor.info.shape.clone());
+        let gradient = tensor.gradient.expect("parameters have gradients");
+        let raw = self.read_tensor(gradient, dtype, &shape)?;
+        let wanted = self.precision.parameters;
+        if self.gradient_scale == 1.0 {
+            return Ok(if dtype == wanted { raw } else { raw.to_dtype(wanted) });
+        }
+        let values: Vec<f64> = raw.to_f64().iter().map(|v| v / self.gradient_scale).collect();
+        Tensor::from_f64(wanted, &shape, &values)
     }
 
-    /// Logits `[N, classes]` of a batch x `[N, C, H, W]`.
-    pub fn forward(&mut self, x: View) -> Result<Tensor> {
-        let batch = self.check_batch(x)?;
-        let planned = self.plan(batch, Mode::Inference)?;
-        let forward = planned.forward;
-        let (x_buffer, logits) = (planned.buffer(planned.plan.x), planned.buffer(planned.plan.logits));
-        self.write(x_buffer, x.bytes())?;
-        self.submit(&[forward])?;
-        let shape = [batch, self.graph.output_shape()[0]];
-        self.read_tensor(logits, &shape)
+    pub(super) fn read_value(&mut self, index: usize) -> Result<Tensor> {
+        let tensor = &self.tensors[index];
+        let (buffer, shape) = (tensor.master.unwrap_or(tensor.value), tensor.info.shape.clone());
+        self.read_tensor(buffer, self.precision.parameters, &shape)
     }
 
-    /// Loss and hits on a batch x `[N, C, H, W]` with labels `[N]`; no gradients.
-    pub fn evaluate(&mut self, x: View, labels: &[i64]) -> Result<Evaluation> {
-        self.run(x, labels, Mode::Inference, None)?;
-        let loss = self.loss()?;
-        let planned = self.plans.last().expect("a plan has just run");
-        let logits = planned.buffer(planned.plan.logits);
-        let classes = self.graph.output_shape()[0];
-        let logits = self.read_tensor(logits, &[labels.len(), classes])?.to_f64();
-        let hit = |(row, &label): (&[f64], &i64)| {
-            let mut best = 0;
-            for (i, v) in row.iter().enumerate() {
-                best = if *v > row[best] { i } else { best };
+    pub(super) fn write_value(&mut self, index: usize, values: View) -> Result<()> {
+        let tensor = &self.tensors[index];
+        check(&tensor.info.name, values, self.precision.parameters, &tensor.info.shape)?;
+        let (value, master, dtype) = (tensor.value, tensor.master, tensor.dtype);
+        self.parameters_change();
+        match master {
+            None => self.write(value, values.bytes())?,
+            Some(master) => {
+                self.write(master, values.bytes())?;
+                self.write(value, values.to_tensor().to_dtype(dtype).bytes())?;
             }
-            best as i64 == label && row.iter().all(|v| !v.is_nan())
-        };
-        let correct = logits.chunks(classes).zip(labels).filter(|&row| hit(row)).count();
-        Ok(Evaluation { loss, correct })
-    }
-
-    /// Forward and backward on a batch x `[N, C, H, W]` with labels `[N]` in 0..classes: the mean
-    /// cross-entropy, and the gradients in [`Network::gradient`].
-    pub fn loss_and_gradients(&mut self, x: View, labels: &[i64]) -> Result<f64> {
-        self.run(x, labels, Mode::Training, None)?;
-        self.loss()
-    }
-
-    /// A further backward pass, under the present choices, on the activations of the last
-    /// [`Network::loss_and_gradients`].
-    ///
-    /// Errors: [`Error::Unsupported`] where there is no such forward pass, where parameters have changed since
-    /// (a training step does that), or where a present choice is coupled and would have made another one.
-    pub fn backward(&mut self) -> Result<()> {
-        let refuse = |why: &str| Error::Unsupported(format!("backward: {why}; run loss_and_gradients first"));
-        let Some(stored) = &self.stored else { return Err(refuse("there are no stored activations")) };
-        if !stored.same_parameters {
-            return Err(refuse("parameters have changed since the stored forward pass"));
         }
-        if !shares_forward(&stored.kinks, &self.settings.kinks) {
-            return Err(refuse("a coupled choice has a forward pass of its own"));
+        match self.settle {
+            Some(program) => self.submit(&[program]),
+            None => Ok(()),
         }
-        let backward = self.stored_plan().ok_or_else(|| refuse("there are no stored activations"))?.backward;
-        self.submit(&[backward])
     }
 
-    /// Gradients under the present choices against those with `kink` at `layer` (`None`: every layer of its
-    /// kind), on one stored forward pass unless a coupled composition needs its own.
-    ///
-    /// Afterwards the choices are what they were, and loss, gradients and stored activations are theirs.
-    pub fn compare(
-        &mut self,
-        x: View,
-        labels: &[i64],
-        layer: Option<&str>,
-        kink: Kink,
-    ) -> Result<Comparison> {
-        let before = self.settings.kinks.clone();
-        self.set_kink(layer, kink)?;
-        let shared_forward = shares_forward(&before, &self.settings.kinks);
-        let other_loss = self.loss_and_gradients(x, labels);
-        let other = other_loss.and_then(|loss| Ok((loss, self.gradients()?)));
-        self.settings.kinks = before;
-        let (other_loss, other) = other?;
-        let loss = if shared_forward {
-            self.backward()?;
-            other_loss
-        } else {
-            self.loss_and_gradients(x, labels)?
-        };
-        let own = self.gradients()?;
-        let differences = self.parameters.iter().zip(own.iter().zip(&other));
-        let differences = differences.map(|(p, (a, b))| difference(&p.info.name, a, b)).collect();
-        Ok(Comparison { differences, losses: [loss, other_loss], shared_forward })
-    }
-
-    /// The loss of the last [`Network::loss_and_gradients`], training step or evaluation.
-    pub fn loss(&mut self) -> Result<f64> {
-        let Some(buffer) = self.last_loss else {
-            return Err(Error::Unsupported("loss: nothing has been run with labels".into()));
-        };
-        let mut bytes = [0; 8];
-        let _serial = self.engine.lock();
-        self.session.read(buffer, &mut bytes[..self.dtype.size()])?;
-        Ok(scalar_f64(self.dtype, &bytes))
-    }
-
-    /// How many elements attain the maximum of each window of a max-pooling layer, in the last
-    /// [`Network::loss_and_gradients`] or training step.
-    pub fn ties(&mut self, layer: &str) -> Result<Ties> {
-        let index = self.layer_index(layer)?;
-        let node = &self.graph.nodes[index];
-        let super::Layer::MaxPool2d { window } = node.layer else {
-            return Err(Error::invalid(
-                "layer",
-                "a maxpool2d layer",
-                format!("{layer}, a {}", node.layer.kind()),
-            ));
-        };
-        let [c, h, w] = node.shape[..] else { unreachable!("max pooling gives images") };
-        let (batch, buffer) = self.stored(layer, |plan| plan.ties[index])?;
-        let tie_bytes = crate::shape::tie_bytes(window.len());
-        let mut bytes = vec![0; batch * c * h * w * tie_bytes];
-        let _serial = self.engine.lock();
-        self.session.read(buffer, &mut bytes)?;
-        let count = |set: &[u8]| match set[tie_bytes - 1] & 0x80 {
-            0 => set.iter().map(|b| b.count_ones()).sum::<u32>().min(255) as u8,
-            _ => 0,
-        };
-        Ok(Ties { shape: [batch, c, h, w], counts: bytes.chunks(tie_bytes).map(count).collect() })
-    }
-
-    /// A layer's output in the last [`Network::loss_and_gradients`] or training step, where a backward pass
-    /// reads it and it is therefore kept: the inputs of convolutions, linear layers and ReLUs.
-    pub fn activation(&mut self, layer: &str) -> Result<Tensor> {
-        let index = self.layer_index(layer)?;
-        let (batch, buffer) = self.stored(layer, |plan| plan.outputs[index])?;
-        let mut shape = vec![batch];
-        shape.extend(&self.graph.nodes[index].shape);
-        self.read_tensor(buffer, &shape)
-    }
-
-    fn stored(&self, layer: &str, slot: impl Fn(&Plan) -> Option<usize>) -> Result<(usize, BufferId)> {
-        let found = self.stored_plan().and_then(|p| slot(&p.plan).map(|slot| (p.batch, p.buffer(slot))));
-        found.ok_or_else(|| {
-            Error::Unsupported(format!("{layer}: nothing is stored; run loss_and_gradients first"))
-        })
-    }
-
-    fn layer_index(&self, name: &str) -> Result<usize> {
+    pub(super) fn layer_index(&self, name: &str) -> Result<usize> {
         self.graph.nodes.iter().position(|n| n.name == name).ok_or_else(|| Error::NotFound {
             what: "layer",
             name: name.to_string(),
@@ -402,52 +344,21 @@ impl Network {
         })
     }
 
-    fn find(&self, name: &str) -> Result<&Parameter> {
-        self.parameters.iter().find(|p| p.info.name == name).ok_or_else(|| Error::NotFound {
-            what: "parameter",
-            name: name.to_string(),
-            known: self.parameters().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", "),
+    /// The index of a parameter or buffer.
+    fn find(&self, what: &'static str, name: &str) -> Result<usize> {
+        let of_kind = |t: &&Stored| t.role.is_buffer() == (what == "buffer");
+        self.tensors.iter().position(|t| t.info.name == name && of_kind(&t)).ok_or_else(|| {
+            let known: Vec<&str> =
+                self.tensors.iter().filter(of_kind).map(|t| t.info.name.as_str()).collect();
+            Error::NotFound { what, name: name.to_string(), known: known.join(", ") }
         })
     }
 
-    fn check(&self, argument: &str, view: View, shape: &[usize]) -> Result<()> {
-        if view.dtype() != self.dtype {
-            return Err(Error::dtype(argument, self.dtype, view.dtype()));
-        }
-        if view.shape() != shape {
-            return Err(Error::shape(argument, format!("{shape:?}"), view.shape()));
-        }
-        Ok(())
-    }
-
-    fn check_batch(&self, x: View) -> Result<usize> {
-        let input = &self.graph.nodes[0].shape;
-        let batch = x.shape().first().copied().unwrap_or(0);
-        let expected: Vec<usize> = std::iter::once(batch).chain(input.iter().copied()).collect();
-        if batch == 0 || x.shape() != expected {
-            let expected = format!("[N, {}] with N at least 1", join(input));
-            return Err(Error::shape("x", expected, x.shape()));
-        }
-        self.check("x", x, &expected)?;
-        Ok(batch)
-    }
-
-    fn read_tensor(&mut self, buffer: BufferId, shape: &[usize]) -> Result<Tensor> {
-        let mut tensor = Tensor::zeros(self.dtype, shape)?;
+    pub(super) fn read_tensor(&mut self, buffer: BufferId, dtype: DType, shape: &[usize]) -> Result<Tensor> {
+        let mut tensor = Tensor::zeros(dtype, shape)?;
         let _serial = self.engine.lock();
         self.session.read(buffer, tensor.bytes_mut())?;
         Ok(tensor)
-    }
-
-    fn gradients(&mut self) -> Result<Vec<Tensor>> {
-        let names: Vec<String> = self.parameters().map(|p| p.name.clone()).collect();
-        names.iter().map(|name| self.gradient(name)).collect()
-    }
-
-    /// The plan that holds the stored activations.
-    fn stored_plan(&self) -> Option<&Planned> {
-        let batch = self.stored.as_ref()?.batch;
-        self.plans.iter().find(|p| (p.batch, p.mode) == (batch, Mode::Training))
     }
 
     /// To be called before anything writes parameters.
@@ -457,111 +368,40 @@ impl Network {
         }
     }
 
-    /// Finds or makes the plan and puts it last.
-    fn plan(&mut self, batch: usize, mode: Mode) -> Result<&Planned> {
-        if mode == Mode::Training {
-            self.stored = None;
-        }
-        if let Some(i) = self.plans.iter().position(|p| (p.batch, p.mode) == (batch, mode)) {
-            let planned = self.plans.remove(i);
-            self.plans.push(planned);
-        } else {
-            let engine = self.engine.clone();
-            let _serial = engine.lock();
-            if self.plans.len() == KEPT_PLANS {
-                let old = self.plans.remove(0);
-                self.last_loss = self.last_loss.filter(|b| !old.buffers.contains(b));
-                self.session.release(&old.buffers, &[old.forward, old.loss, old.backward]);
-            }
-            let planned = self.make_plan(batch, mode)?;
-            self.plans.push(planned);
-        }
-        Ok(self.plans.last().expect("just pushed"))
-    }
-
-    fn make_plan(&mut self, batch: usize, mode: Mode) -> Result<Planned> {
-        let declarations = self.graph.declarations();
-        let parameters: Vec<ParameterBuffers> = self
-            .parameters
-            .iter()
-            .zip(&declarations)
-            .map(|(p, d)| ParameterBuffers { node: d.node, value: p.value, gradient: p.gradient })
-            .collect();
-        let mut plan = Plan::new(&self.graph, &parameters, self.dtype, batch, mode)?;
-        let mut buffers = Vec::new();
-        let mut programs = Vec::new();
-        let mut prepare = || -> Result<()> {
-            for &bytes in &plan.slots {
-                let label = format!("activations of a batch of {batch}");
-                buffers.push(self.session.allocate(bytes, &label)?);
-            }
-            plan.relocate(&buffers);
-            for calls in [&plan.forward, &plan.loss, &plan.backward] {
-                programs.push(self.session.prepare(calls)?);
-            }
-            Ok(())
+    /// The buffers that plans read and write.
+    pub(super) fn parameter_buffers(&self) -> Vec<ParameterBuffers> {
+        let buffers = |t: &Stored| ParameterBuffers {
+            node: t.node,
+            role: t.role,
+            value: t.value,
+            gradient: t.gradient,
         };
-        if let Err(error) = prepare() {
-            self.session.release(&buffers, &programs);
-            return Err(error);
-        }
-        let [forward, loss, backward] = programs[..] else { unreachable!("three programs were prepared") };
-        Ok(Planned { batch, mode, plan, buffers, forward, loss, backward })
+        self.tensors.iter().map(buffers).collect()
     }
 
     /// Runs programs in one submission.
-    fn submit(&mut self, programs: &[ProgramId]) -> Result<()> {
+    pub(super) fn submit(&mut self, programs: &[ProgramId]) -> Result<()> {
         let _serial = self.engine.lock();
         self.session.run(programs, &self.settings)
     }
 
-    fn write(&mut self, buffer: BufferId, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write(&mut self, buffer: BufferId, bytes: &[u8]) -> Result<()> {
         let _serial = self.engine.lock();
         self.session.write(buffer, bytes)
     }
+}
 
-    /// Forward and loss, and in training mode backward and, if given, an optimizer's program.
-    fn run(&mut self, x: View, labels: &[i64], mode: Mode, optimizer: Option<ProgramId>) -> Result<()> {
-        let programs = self.load(x, labels, mode, optimizer)?;
-        self.submit(&programs)?;
-        if mode == Mode::Training {
-            self.store(labels.len(), optimizer.is_none());
-        }
-        Ok(())
-    }
-
-    /// A training run has left its activations.
-    fn store(&mut self, batch: usize, same_parameters: bool) {
-        self.stored = Some(StoredForward { batch, kinks: self.settings.kinks.clone(), same_parameters });
-    }
-
-    /// Checks and writes a batch: the programs that are to run on it.
-    fn load(
-        &mut self,
-        x: View,
-        labels: &[i64],
-        mode: Mode,
-        optimizer: Option<ProgramId>,
-    ) -> Result<Vec<ProgramId>> {
-        let batch = self.check_batch(x)?;
-        if labels.len() != batch {
-            return Err(Error::shape("labels", format!("[{batch}]"), &[labels.len()]));
-        }
-        let classes = *self.graph.output_shape().first().expect("checked by the plan");
-        let labels = class_indices(labels, classes)?;
-        let planned = self.plan(batch, mode)?;
-        let mut programs = vec![planned.forward, planned.loss];
-        if mode == Mode::Training {
-            programs.push(planned.backward);
-        }
-        programs.extend(optimizer);
-        let slots = [planned.plan.x, planned.plan.labels, planned.plan.loss_value];
-        let [x_buffer, label_buffer, loss] = slots.map(|s| planned.buffer(s));
-        self.last_loss = Some(loss);
-        self.write(x_buffer, x.bytes())?;
-        self.write(label_buffer, bytemuck::cast_slice(&labels))?;
-        Ok(programs)
-    }
+/// What an optimizer needs of a parameter.
+pub(crate) struct Trainable<'a> {
+    pub name: &'a str,
+    /// True for biases and the parameters of batch normalisation.
+    pub norm_or_bias: bool,
+    pub len: usize,
+    /// What the optimizer changes, of type `precision().parameters`.
+    pub param: BufferId,
+    pub gradient: BufferId,
+    /// The rounded copy that operators read, where `param` is a master copy; then the gradient has its type.
+    pub copy: Option<BufferId>,
 }
 
 /// What an optimizer needs of a network.
@@ -571,22 +411,51 @@ impl Network {
         self.id
     }
 
-    /// Value and gradient buffers and the element count of each parameter.
-    pub(crate) fn parameter_buffers(&self) -> Vec<(BufferId, BufferId, usize)> {
-        let len = |p: &Parameter| p.info.shape.iter().product();
-        self.parameters.iter().map(|p| (p.value, p.gradient, len(p))).collect()
+    pub(crate) fn trainables(&self) -> impl Iterator<Item = Trainable<'_>> {
+        self.tensors.iter().filter_map(|t| {
+            Some(Trainable {
+                name: &t.info.name,
+                norm_or_bias: t.role != Role::Weight,
+                len: t.len(),
+                param: t.master.unwrap_or(t.value),
+                gradient: t.gradient?,
+                copy: t.master.map(|_| t.value),
+            })
+        })
     }
 
-    /// A zeroed buffer for optimizer state.
+    /// Training steps so far, skipped ones too: a part of the counter of random draws.
+    pub fn steps(&self) -> u64 {
+        self.settings.step
+    }
+
+    /// Goes on counting from here.
+    pub(crate) fn set_steps(&mut self, steps: u64) {
+        self.settings.step = steps;
+    }
+
+    /// A zeroed buffer of type `precision().parameters` for optimizer state.
     pub(crate) fn allocate(&mut self, elements: usize, label: &str) -> Result<BufferId> {
+        let bytes = elements * self.precision.parameters.size();
         let _serial = self.engine.lock();
-        self.session.allocate(elements * self.dtype.size(), label)
+        self.session.allocate(bytes, label)
+    }
+
+    /// A copy of optimizer state, of type `precision().parameters`.
+    pub(crate) fn read_state(&mut self, buffer: BufferId, shape: &[usize]) -> Result<Tensor> {
+        self.read_tensor(buffer, self.precision.parameters, shape)
+    }
+
+    /// Overwrites optimizer state.
+    pub(crate) fn write_state(&mut self, buffer: BufferId, values: View) -> Result<()> {
+        self.write(buffer, values.bytes())
     }
 
     /// Prepares an optimizer's calls.
-    pub(crate) fn prepare(&mut self, calls: &[Call]) -> Result<ProgramId> {
+    pub(crate) fn prepare(&mut self, calls: Vec<Call>) -> Result<ProgramId> {
+        let calls = with_rounding(calls, self.precision.simulated, 4);
         let _serial = self.engine.lock();
-        self.session.prepare(calls)
+        self.session.prepare(&calls)
     }
 
     /// Gives an optimizer's memory back.
@@ -595,13 +464,23 @@ impl Network {
         self.session.release(buffers, programs);
     }
 
-    /// Runs an optimizer's program on the gradients that are there.
-    pub(crate) fn apply(&mut self, program: ProgramId, sgd: SgdSettings) -> Result<()> {
-        self.settings.sgd = sgd;
+    /// Runs an optimizer's program on the gradients that are there, times `clip`.
+    pub(crate) fn apply(
+        &mut self,
+        program: ProgramId,
+        groups: Vec<OptimizerSettings>,
+        clip: f64,
+    ) -> Result<()> {
+        self.set_optimizer(groups, clip / self.gradient_scale);
         self.parameters_change();
         self.submit(&[program])?;
         self.settings.step += 1;
         Ok(())
+    }
+
+    /// Counts a step whose update was skipped, so that the next one draws other random numbers.
+    pub(crate) fn skip_step(&mut self) {
+        self.settings.step += 1;
     }
 
     /// Forward, loss, backward and an optimizer's program in one submission.
@@ -610,12 +489,17 @@ impl Network {
         x: View,
         labels: &[i64],
         program: ProgramId,
-        sgd: SgdSettings,
+        groups: Vec<OptimizerSettings>,
     ) -> Result<()> {
-        self.settings.sgd = sgd;
-        self.run(x, labels, Mode::Training, Some(program))?;
+        self.set_optimizer(groups, 1.0 / self.settings.loss_scale);
+        self.run(x, labels, self.training_mode(), Some(program))?;
         self.settings.step += 1;
         Ok(())
+    }
+
+    /// Forward, loss and backward without waiting for them.
+    pub(crate) fn forward_backward(&mut self, x: View, labels: &[i64]) -> Result<()> {
+        self.run(x, labels, self.training_mode(), None)
     }
 
     /// As [`Network::train`], one kernel at a time.
@@ -624,47 +508,35 @@ impl Network {
         x: View,
         labels: &[i64],
         program: ProgramId,
-        sgd: SgdSettings,
+        groups: Vec<OptimizerSettings>,
     ) -> Result<Vec<KernelTime>> {
-        self.settings.sgd = sgd;
-        let programs = self.load(x, labels, Mode::Training, Some(program))?;
+        self.set_optimizer(groups, 1.0 / self.settings.loss_scale);
+        let programs = self.write_batch(x, labels, self.training_mode(), Some(program))?;
         let engine = self.engine.clone();
         let _serial = engine.lock();
         let times = self.session.profile(&programs, &self.settings)?;
-        self.store(labels.len(), false);
+        self.store(labels.len(), self.training_mode(), false);
         self.settings.step += 1;
         Ok(times)
     }
-}
 
-impl Planned {
-    fn buffer(&self, slot: usize) -> BufferId {
-        self.buffers[slot]
+    fn set_optimizer(&mut self, groups: Vec<OptimizerSettings>, grad_scale: f64) {
+        self.settings.optimizers = groups;
+        self.settings.grad_scale = grad_scale;
+    }
+
+    pub(super) fn training_mode(&self) -> Mode {
+        Mode::Training { frozen: self.frozen, census: false }
     }
 }
 
-fn shares_forward(a: &[Option<Kink>], b: &[Option<Kink>]) -> bool {
-    a.iter().zip(b).all(|pair| match pair {
-        (Some(Kink::MaxPool(a)), Some(Kink::MaxPool(b))) => a.shares_forward_with(b),
-        _ => true,
-    })
-}
-
-fn difference(name: &str, a: &Tensor, b: &Tensor) -> Difference {
-    let mut d = Difference { name: name.to_string(), l1: 0.0, l2: 0.0, linf: 0.0, differing: 0 };
-    for (a, b) in a.to_f64().into_iter().zip(b.to_f64()) {
-        // Equal infinities are no difference.
-        let gap = if a == b { 0.0 } else { (a - b).abs() };
-        d.l1 += gap;
-        d.l2 += gap * gap;
-        // max() would lose a NaN.
-        d.linf = if gap > d.linf || gap.is_nan() { gap } else { d.linf };
-        d.differing += (a != b) as usize;
+/// That a view has this dtype and shape.
+pub(super) fn check(argument: &str, view: View, dtype: DType, shape: &[usize]) -> Result<()> {
+    if view.dtype() != dtype {
+        return Err(Error::dtype(argument, dtype, view.dtype()));
     }
-    d.l2 = d.l2.sqrt();
-    d
-}
-
-fn join(shape: &[usize]) -> String {
-    shape.iter().map(|d| d.to_string()).collect::<Vec<_>>().join(", ")
+    if view.shape() != shape {
+        return Err(Error::shape(argument, format!("{shape:?}"), view.shape()));
+    }
+    Ok(())
 }

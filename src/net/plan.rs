@@ -3,19 +3,31 @@
 //! Backward never writes into what it reads from the forward pass, so that several backward passes under
 //! different choices can follow one forward pass.
 
-use super::graph::{Graph, Layer, Node, NodeId};
+use super::graph::{Graph, Layer, Node, NodeId, Role};
 use crate::dtype::DType;
-use crate::engine::op::{BufferId, Call, LinearGeometry, Op};
+use crate::engine::op::{BufferId, Call, LinearGeometry, Op, RowsGeometry};
 use crate::error::{Error, Result};
-use crate::shape::{Conv2dGeometry, Pool2dGeometry, element_count};
+use crate::precision::{Precision, Simulated};
+use crate::shape::{BatchNormGeometry, Conv2dGeometry, Pool2dGeometry, element_count};
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Forward and loss; activations share memory as soon as they are dead.
+    /// Forward and loss in evaluation mode; activations share memory as soon as they are dead.
     Inference,
     /// Forward, loss and backward; what backward reads stays.
-    Training,
+    Training {
+        /// Batch normalisation takes the running statistics, as in evaluation mode.
+        frozen: bool,
+        /// Kink layers count their ties and zeros on the way back.
+        census: bool,
+    },
+}
+
+impl Mode {
+    fn frozen(self) -> bool {
+        !matches!(self, Mode::Training { frozen: false, .. })
+    }
 }
 
 /// A tensor of the plan.
@@ -37,12 +49,13 @@ enum Place {
 
 type ValueId = usize;
 
-/// The buffers of one parameter.
+/// The buffers of one parameter, or of one buffer, which has no gradient.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ParameterBuffers {
     pub node: usize,
+    pub role: Role,
     pub value: BufferId,
-    pub gradient: BufferId,
+    pub gradient: Option<BufferId>,
 }
 
 /// Calls on numbered buffers of given sizes.
@@ -61,6 +74,8 @@ pub(super) struct Plan {
     pub outputs: Vec<Option<usize>>,
     /// Slot of each max pooling's tie sets, where it is kept until the next run.
     pub ties: Vec<Option<usize>>,
+    /// Slot of each kink layer's counts, in a census.
+    pub counts: Vec<Option<usize>>,
 }
 
 /// Marks a buffer number of a plan as a slot until [`Plan::relocate`].
@@ -70,11 +85,13 @@ impl Plan {
     pub fn new(
         graph: &Graph,
         parameters: &[ParameterBuffers],
-        dtype: DType,
+        precision: Precision,
         batch: usize,
         mode: Mode,
     ) -> Result<Plan> {
-        Builder { graph, parameters, dtype, batch, values: Vec::new() }.build(mode)
+        let dtype = precision.storage;
+        let counts = vec![None; graph.nodes.len()];
+        Builder { graph, parameters, precision, dtype, batch, mode, values: Vec::new(), counts }.build()
     }
 
     /// Replaces slot numbers by the session's buffers.
@@ -88,12 +105,33 @@ impl Plan {
     }
 }
 
+/// Inserts the rounding to a simulated format behind each call. `program` tells apart the draws of programs that
+/// run in one step.
+pub(super) fn with_rounding(calls: Vec<Call>, simulated: Option<Simulated>, program: usize) -> Vec<Call> {
+    let Some(Simulated { format, rounding }) = simulated else { return calls };
+    let mut rounded = Vec::with_capacity(3 * calls.len());
+    for call in calls {
+        let outputs = call.op.stored_outputs();
+        let (dtype, writes) = (call.dtype, call.writes.clone());
+        rounded.push(call);
+        for (index, len) in outputs {
+            let (op, site) = (Op::Quantize { len, format, rounding }, program << 24 | rounded.len());
+            rounded.push(Call { op, dtype, reads: vec![], writes: vec![writes[index]], site });
+        }
+    }
+    rounded
+}
+
 struct Builder<'a> {
     graph: &'a Graph,
     parameters: &'a [ParameterBuffers],
+    precision: Precision,
     dtype: DType,
     batch: usize,
+    mode: Mode,
     values: Vec<Value>,
+    /// The counts of a census, by layer.
+    counts: Vec<Option<ValueId>>,
 }
 
 impl Builder<'_> {
@@ -119,15 +157,44 @@ impl Builder<'_> {
         Call { op, dtype: self.dtype, reads: ids(reads), writes: ids(writes), site }
     }
 
-    /// Values of the parameters of `node` (weight, then bias) or of their gradients.
-    fn parameter_values(&mut self, node: usize, gradients: bool) -> Vec<ValueId> {
-        let buffers: Vec<BufferId> = self
-            .parameters
-            .iter()
-            .filter(|p| p.node == node)
-            .map(|p| if gradients { p.gradient } else { p.value })
-            .collect();
+    /// Values of the parameters of `node`, weight, then bias, or of its running statistics, mean, then variance.
+    fn parameter_values(&mut self, node: usize, running: bool) -> Vec<ValueId> {
+        let of_node = self.parameters.iter().filter(|p| p.node == node && p.role.is_buffer() == running);
+        let buffers: Vec<BufferId> = of_node.map(|p| p.value).collect();
         buffers.into_iter().map(|b| self.value(0, Place::Network(b))).collect()
+    }
+
+    /// The gradients of the parameters of `node`, weight, then bias.
+    fn parameter_gradients(&mut self, node: usize) -> Vec<ValueId> {
+        let of_node = self.parameters.iter().filter(|p| p.node == node);
+        let buffers: Vec<BufferId> = of_node.filter_map(|p| p.gradient).collect();
+        buffers.into_iter().map(|b| self.value(0, Place::Network(b))).collect()
+    }
+
+    /// Bytes of an element of the accumulate type.
+    fn accumulate_bytes(&self) -> usize {
+        self.dtype.size().max(4)
+    }
+
+    fn norm_geometry(&self, node: &Node) -> Result<BatchNormGeometry> {
+        let mut shape = vec![self.batch];
+        shape.extend(&node.shape);
+        BatchNormGeometry::new(&shape)
+    }
+
+    fn pool_geometry(&self, node: &Node, window: crate::shape::Window2d) -> Result<Pool2dGeometry> {
+        Pool2dGeometry::new(self.image(node.inputs[0]), window)
+    }
+
+    /// The place of each input in a concatenation: (input, elements of a sample, offset in a sample of the sum).
+    fn concat_parts(&self, node: &Node) -> Vec<(NodeId, usize, usize)> {
+        let mut offset = 0;
+        let part = |&input: &NodeId| {
+            let len = self.graph.nodes[input.0].shape.iter().product();
+            offset += len;
+            (input, len, offset - len)
+        };
+        node.inputs.iter().map(part).collect()
     }
 
     fn image(&self, id: NodeId) -> [usize; 4] {
@@ -140,7 +207,7 @@ impl Builder<'_> {
         LinearGeometry { batch: self.batch, in_features, out_features }
     }
 
-    fn build(mut self, mode: Mode) -> Result<Plan> {
+    fn build(mut self) -> Result<Plan> {
         let graph = self.graph;
         let &[classes] = graph.output_shape() else {
             return Err(Error::shape("output of the network", "[classes]", graph.output_shape()));
@@ -150,155 +217,259 @@ impl Builder<'_> {
         let x_bytes = x_bytes.ok_or_else(|| Error::shape("x", "a batch that fits memory", &[self.batch]))?;
         let x = self.value(x_bytes, own);
         let labels = self.value(self.batch * 4, own);
-        let loss_value = self.value(self.dtype.size(), own);
-        let row_loss = self.value(self.batch * self.dtype.size().max(4), Place::Slot(None));
+        let wide_loss = self.precision.is_mixed();
+        let loss_bytes = if wide_loss { self.accumulate_bytes() } else { self.dtype.size() };
+        let loss_value = self.value(loss_bytes, own);
+        let row_loss = self.value(self.batch * self.accumulate_bytes(), Place::Slot(None));
 
         let mut outputs: Vec<ValueId> = vec![x];
-        let mut ties: Vec<Option<ValueId>> = vec![None];
+        let mut extras: Vec<Vec<ValueId>> = vec![vec![]];
         let mut forward = Vec::new();
+        if let Some(Simulated { format, rounding }) = self.precision.simulated {
+            let op = Op::Quantize { len: self.len(0)?, format, rounding };
+            forward.push(self.call(op, 0, &[], &[x]));
+        }
         for (site, node) in graph.nodes.iter().enumerate().skip(1) {
-            let len = self.len(site)?;
-            let input = outputs[node.inputs[0].0];
-            let mut reads = vec![input];
-            let mut tie_value = None;
-            let op = match node.layer {
-                Layer::Input => unreachable!("the input is node 0 alone"),
-                Layer::Flatten => {
-                    outputs.push(input);
-                    ties.push(None);
-                    continue;
-                }
-                Layer::Conv2d { out_channels, window, bias } => {
-                    reads.extend(self.parameter_values(site, false));
-                    let geometry = Conv2dGeometry::new(self.image(node.inputs[0]), out_channels, window)?;
-                    Op::Conv2dForward { geometry, bias }
-                }
-                Layer::Linear { out_features, bias } => {
-                    reads.extend(self.parameter_values(site, false));
-                    Op::LinearForward { geometry: self.linear_geometry(node, out_features), bias }
-                }
-                Layer::Relu => Op::ReluForward { len },
-                Layer::MaxPool2d { window } => {
-                    let geometry = Pool2dGeometry::new(self.image(node.inputs[0]), window)?;
-                    let bytes = element_count(&geometry.ties_shape())?;
-                    tie_value = Some(self.value(bytes, Place::Slot(None)));
-                    Op::MaxPool2dForward { geometry }
-                }
-                Layer::Add => {
-                    reads.push(outputs[node.inputs[1].0]);
-                    Op::Add { len }
-                }
-            };
-            let y = self.slot(len);
-            let writes: Vec<ValueId> = [Some(y), tie_value].into_iter().flatten().collect();
-            forward.push(self.call(op, site, &reads, &writes));
+            let (y, extra) = self.forward(site, node, &outputs, &mut forward)?;
             outputs.push(y);
-            ties.push(tie_value);
+            extras.push(extra);
         }
         let logits = *outputs.last().expect("the input at least");
         self.values[logits].place = own;
         let glogits = self.slot(self.batch * classes);
-        let loss_op = Op::CrossEntropy { batch: self.batch, classes };
+        let loss_op = Op::CrossEntropy { batch: self.batch, classes, wide_loss };
         let loss = vec![self.call(loss_op, 0, &[logits, labels], &[loss_value, glogits, row_loss])];
-        let backward = match mode {
+        let backward = match self.mode {
             Mode::Inference => Vec::new(),
-            Mode::Training => self.backward(&outputs, &ties, glogits)?,
+            Mode::Training { .. } => self.backward(&outputs, &extras, glogits)?,
         };
-        self.finish(Draft { forward, loss, backward, x, labels, logits, loss_value, outputs, ties })
+        let simulated = self.precision.simulated;
+        let ties = (0..graph.nodes.len()).map(|site| match graph.nodes[site].layer {
+            Layer::MaxPool2d { .. } => extras[site].first().copied(),
+            _ => None,
+        });
+        let draft = Draft {
+            forward: with_rounding(forward, simulated, 1),
+            loss: with_rounding(loss, simulated, 2),
+            backward: with_rounding(backward, simulated, 3),
+            x,
+            labels,
+            logits,
+            loss_value,
+            ties: ties.collect(),
+            counts: std::mem::take(&mut self.counts),
+            outputs,
+        };
+        self.finish(draft)
+    }
+
+    /// Emits the forward calls of a layer: its output, and what it leaves for the backward pass.
+    fn forward(
+        &mut self,
+        site: usize,
+        node: &Node,
+        outputs: &[ValueId],
+        calls: &mut Vec<Call>,
+    ) -> Result<(ValueId, Vec<ValueId>)> {
+        let len = self.len(site)?;
+        let input = outputs[node.inputs[0].0];
+        let mut reads = vec![input];
+        let mut extra = Vec::new();
+        let op = match node.layer {
+            Layer::Input => unreachable!("the input is node 0 alone"),
+            Layer::Flatten => return Ok((input, extra)),
+            Layer::Dropout { .. } if self.mode == Mode::Inference => return Ok((input, extra)),
+            Layer::Conv2d { out_channels, window, groups, bias } => {
+                reads.extend(self.parameter_values(site, false));
+                let geometry = Conv2dGeometry::new(self.image(node.inputs[0]), out_channels, window, groups)?;
+                Op::Conv2dForward { geometry, bias }
+            }
+            Layer::Linear { out_features, bias } => {
+                reads.extend(self.parameter_values(site, false));
+                Op::LinearForward { geometry: self.linear_geometry(node, out_features), bias }
+            }
+            Layer::BatchNorm { eps, momentum } => {
+                let (geometry, parameters) = (self.norm_geometry(node)?, self.precision.parameters);
+                reads.extend(self.parameter_values(site, false));
+                let running = self.parameter_values(site, true);
+                if self.mode.frozen() {
+                    reads.extend(running);
+                    Op::BatchNormInference { geometry, eps, parameters }
+                } else {
+                    if geometry.per_channel() < 2 {
+                        let expected = "more than one value per channel in training mode";
+                        let argument = format!("layer {}: x", node.name);
+                        return Err(Error::shape(argument, expected, &[self.batch, geometry.channels]));
+                    }
+                    let bytes = geometry.channels * self.accumulate_bytes();
+                    extra = (0..2).map(|_| self.value(bytes, Place::Slot(None))).collect();
+                    let y = self.slot(len);
+                    let op = Op::BatchNormForward { geometry, eps, momentum, parameters };
+                    let writes = [&[y], &extra[..], &running].concat();
+                    calls.push(self.call(op, site, &reads, &writes));
+                    return Ok((y, extra));
+                }
+            }
+            Layer::Relu => Op::ReluForward { len },
+            Layer::MaxPool2d { window } => {
+                let geometry = self.pool_geometry(node, window)?;
+                let bytes = element_count(&geometry.ties_shape())?;
+                extra = vec![self.value(bytes, Place::Slot(None))];
+                Op::MaxPool2dForward { geometry }
+            }
+            Layer::NormPool2d { window } => {
+                Op::NormPool2dForward { geometry: self.pool_geometry(node, window)? }
+            }
+            Layer::AvgPool2d { window } => {
+                Op::AvgPool2dForward { geometry: self.pool_geometry(node, window)? }
+            }
+            Layer::Add => {
+                reads.push(outputs[node.inputs[1].0]);
+                Op::Add { len }
+            }
+            Layer::Concat => {
+                let (y, total) = (self.slot(len), node.shape.iter().product());
+                for (input, len, offset) in self.concat_parts(node) {
+                    let (from, to) = ([len, 0], [total, offset]);
+                    let geometry = RowsGeometry { rows: self.batch, len, from, to };
+                    calls.push(self.call(Op::CopyRows { geometry }, site, &[outputs[input.0]], &[y]));
+                }
+                return Ok((y, extra));
+            }
+            Layer::Dropout { p } => Op::DropoutForward { len, p },
+        };
+        let y = self.slot(len);
+        let writes = [&[y], &extra[..]].concat();
+        calls.push(self.call(op, site, &reads, &writes));
+        Ok((y, extra))
     }
 
     fn backward(
         &mut self,
         outputs: &[ValueId],
-        ties: &[Option<ValueId>],
+        extras: &[Vec<ValueId>],
         glogits: ValueId,
     ) -> Result<Vec<Call>> {
         let graph = self.graph;
+        let census = matches!(self.mode, Mode::Training { census: true, .. });
         let mut calls = Vec::new();
-        // A gradient is wanted wherever a parameter lies before it.
+        // A gradient is wanted wherever a parameter lies before it; in a census everywhere.
         let mut wanted = vec![false; graph.nodes.len()];
-        for (i, node) in graph.nodes.iter().enumerate() {
+        for (i, node) in graph.nodes.iter().enumerate().skip(1) {
             let has_parameters = self.parameters.iter().any(|p| p.node == i);
-            wanted[i] = has_parameters || node.inputs.iter().any(|n| wanted[n.0]);
+            wanted[i] = census || has_parameters || node.inputs.iter().any(|n| wanted[n.0]);
         }
         let mut gradients: Vec<Option<ValueId>> = vec![None; graph.nodes.len()];
         *gradients.last_mut().expect("the input at least") = Some(glogits);
-        for (site, node) in graph.nodes.iter().enumerate().rev() {
-            let Some(gy) = gradients[site] else { continue };
-            if !wanted[site] {
-                continue;
-            }
+        for (site, node) in graph.nodes.iter().enumerate().skip(1).rev() {
+            let Some(gy) = gradients[site].filter(|_| wanted[site]) else { continue };
             let input = node.inputs[0];
-            let gx_wanted = wanted[input.0];
-            let x = outputs[input.0];
+            let (x, y, extra) = (outputs[input.0], outputs[site], &extras[site]);
             let in_len = self.len(input.0)?;
-            match node.layer {
-                Layer::Input => {}
-                Layer::Flatten => self.contribute(&mut gradients, &mut calls, input, gy)?,
+            let mut reads = vec![gy];
+            // What makes the gradient of a single input from `reads`.
+            let op = match node.layer {
+                Layer::Input => unreachable!("the input is node 0 alone"),
+                Layer::Flatten => {
+                    self.contribute(&mut gradients, &mut calls, input, gy)?;
+                    continue;
+                }
                 Layer::Add => {
-                    for &input in &node.inputs {
+                    for &input in node.inputs.iter().filter(|i| wanted[i.0]) {
+                        self.contribute(&mut gradients, &mut calls, input, gy)?;
+                    }
+                    continue;
+                }
+                Layer::Concat => {
+                    let total = node.shape.iter().product();
+                    for (input, len, offset) in self.concat_parts(node) {
                         if wanted[input.0] {
-                            self.contribute(&mut gradients, &mut calls, input, gy)?;
+                            let (from, to) = ([total, offset], [len, 0]);
+                            let geometry = RowsGeometry { rows: self.batch, len, from, to };
+                            let gx = self.slot(self.batch * len);
+                            calls.push(self.call(Op::CopyRows { geometry }, site, &[gy], &[gx]));
+                            self.contribute(&mut gradients, &mut calls, input, gx)?;
                         }
                     }
+                    continue;
                 }
-                Layer::Conv2d { out_channels, window, bias } => {
-                    let geometry = Conv2dGeometry::new(self.image(input), out_channels, window)?;
-                    let writes = self.parameter_values(site, true);
+                Layer::BatchNorm { eps, .. } => {
+                    let (geometry, parameters) = (self.norm_geometry(node)?, self.precision.parameters);
+                    let weight = self.parameter_values(site, false)[0];
+                    let (op, statistics) = if self.mode.frozen() {
+                        let op = Op::BatchNormInferenceBackward { geometry, eps, parameters };
+                        (op, self.parameter_values(site, true))
+                    } else {
+                        (Op::BatchNormBackward { geometry, parameters }, extra.clone())
+                    };
+                    let gx = self.slot(in_len);
+                    let reads = [&[x, gy, weight], &statistics[..]].concat();
+                    let writes = [&[gx], &self.parameter_gradients(site)[..]].concat();
+                    calls.push(self.call(op, site, &reads, &writes));
+                    if wanted[input.0] {
+                        self.contribute(&mut gradients, &mut calls, input, gx)?;
+                    }
+                    continue;
+                }
+                Layer::Conv2d { out_channels, window, groups, bias } => {
+                    let geometry = Conv2dGeometry::new(self.image(input), out_channels, window, groups)?;
+                    let writes = self.parameter_gradients(site);
                     let op = Op::Conv2dBackwardWeight { geometry, bias };
                     calls.push(self.call(op, site, &[x, gy], &writes));
-                    let weight = self.parameter_values(site, false)[0];
-                    let op = Op::Conv2dBackwardInput { geometry };
-                    self.input_gradient(&mut gradients, &mut calls, gx_wanted, input, |b, gx| {
-                        b.call(op, site, &[gy, weight], &[gx])
-                    })?;
+                    reads.push(self.parameter_values(site, false)[0]);
+                    Op::Conv2dBackwardInput { geometry }
                 }
                 Layer::Linear { out_features, bias } => {
                     let geometry = self.linear_geometry(node, out_features);
-                    let writes = self.parameter_values(site, true);
+                    let writes = self.parameter_gradients(site);
                     let op = Op::LinearBackwardWeight { geometry, bias };
                     calls.push(self.call(op, site, &[x, gy], &writes));
-                    let weight = self.parameter_values(site, false)[0];
-                    let op = Op::LinearBackwardInput { geometry };
-                    self.input_gradient(&mut gradients, &mut calls, gx_wanted, input, |b, gx| {
-                        b.call(op, site, &[gy, weight], &[gx])
-                    })?;
+                    reads.push(self.parameter_values(site, false)[0]);
+                    Op::LinearBackwardInput { geometry }
                 }
                 Layer::Relu => {
-                    let op = Op::ReluBackward { len: in_len };
-                    self.input_gradient(&mut gradients, &mut calls, gx_wanted, input, |b, gx| {
-                        b.call(op, site, &[x, gy], &[gx])
-                    })?;
+                    if census {
+                        let count = self.value(4, Place::Own(None));
+                        self.counts[site] = Some(count);
+                        calls.push(self.call(Op::CountZeros { len: in_len }, site, &[x], &[count]));
+                    }
+                    reads = vec![x, gy];
+                    Op::ReluBackward { len: in_len }
                 }
                 Layer::MaxPool2d { window } => {
-                    let geometry = Pool2dGeometry::new(self.image(input), window)?;
-                    let ties = ties[site].expect("the forward pass of a max pooling has tie sets");
-                    let op = Op::MaxPool2dBackward { geometry };
-                    self.input_gradient(&mut gradients, &mut calls, gx_wanted, input, |b, gx| {
-                        b.call(op, site, &[gy, ties], &[gx])
-                    })?;
+                    let geometry = self.pool_geometry(node, window)?;
+                    let ties = extra[0];
+                    if census {
+                        let before = &graph.nodes[input.0];
+                        let relu = before.layer == Layer::Relu;
+                        let mut reads = vec![ties, y, gy];
+                        reads.extend(relu.then(|| outputs[before.inputs[0].0]));
+                        let bytes = (window.len() + 1) * 4 * size_of::<u32>();
+                        let counts = self.value(bytes, Place::Own(None));
+                        self.counts[site] = Some(counts);
+                        let relu_site = if relu { input.0 } else { site };
+                        let op = Op::TieCensus { geometry, relu };
+                        calls.push(self.call(op, relu_site, &reads, &[counts]));
+                    }
+                    reads.push(ties);
+                    Op::MaxPool2dBackward { geometry }
                 }
+                Layer::NormPool2d { window } => {
+                    reads = vec![x, y, gy];
+                    Op::NormPool2dBackward { geometry: self.pool_geometry(node, window)? }
+                }
+                Layer::AvgPool2d { window } => {
+                    Op::AvgPool2dBackward { geometry: self.pool_geometry(node, window)? }
+                }
+                Layer::Dropout { p } => Op::DropoutBackward { len: in_len, p },
+            };
+            if wanted[input.0] {
+                let gx = self.slot(in_len);
+                calls.push(self.call(op, site, &reads, &[gx]));
+                self.contribute(&mut gradients, &mut calls, input, gx)?;
             }
         }
         Ok(calls)
-    }
-
-    /// Emits the call that makes the gradient of `input`, where that is wanted.
-    fn input_gradient(
-        &mut self,
-        gradients: &mut [Option<ValueId>],
-        calls: &mut Vec<Call>,
-        wanted: bool,
-        input: NodeId,
-        call: impl FnOnce(&Self, ValueId) -> Call,
-    ) -> Result<()> {
-        if !wanted {
-            return Ok(());
-        }
-        let len = self.len(input.0)?;
-        let gx = self.slot(len);
-        calls.push(call(self, gx));
-        self.contribute(gradients, calls, input, gx)
     }
 
     /// Adds `gradient` to what other consumers of `input` have contributed.
@@ -403,6 +574,7 @@ impl Builder<'_> {
             loss_value: own(draft.loss_value).expect("the loss has its own memory"),
             outputs: draft.outputs.iter().map(|&v| own(v)).collect(),
             ties: draft.ties.iter().map(|v| v.and_then(own)).collect(),
+            counts: draft.counts.iter().map(|v| v.and_then(own)).collect(),
             forward: locate(draft.forward),
             loss: locate(draft.loss),
             backward: locate(draft.backward),
@@ -422,4 +594,5 @@ struct Draft {
     loss_value: ValueId,
     outputs: Vec<ValueId>,
     ties: Vec<Option<ValueId>>,
+    counts: Vec<Option<ValueId>>,
 }

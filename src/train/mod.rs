@@ -1,5 +1,10 @@
-//! Optimizers and the training step.
+//! Optimizers, schedules, loss scaling and the training step.
 
-mod sgd;
+mod file;
+mod grad_scaler;
+mod optimizer;
+mod schedule;
 
-pub use sgd::Sgd;
+pub use grad_scaler::GradScaler;
+pub use optimizer::{Algorithm, Optimizer, OptimizerOptions, ParameterGroup, Selection, StepReport};
+pub use schedule::Schedule;

@@ -52,12 +52,14 @@ static void on_log(tb_log_level level, const char *message, void *user_data) {
 static void engines(tb_device device) {
     tb_engine_options options;
     tb_engine_properties info;
+    tb_memory_use memory;
     tb_engine *other = NULL;
     memset(&info, 0xff, sizeof info);
     OK(tb_engine_options_init(&options, sizeof options));
     CHECK(options.struct_size == sizeof options);
     CHECK(options.device == TB_DEVICE_AUTO && options.threads == 0);
     CHECK(options.adapter == NULL && options.log == NULL && options.log_user_data == NULL);
+    CHECK(options.memory_limit == 0);
     options.device = device;
     options.log = on_log;
     options.log_user_data = &log_messages;
@@ -75,6 +77,10 @@ static void engines(tb_device device) {
     CHECK(info.threads > 0);
     CHECK(memchr(info.name, 0, sizeof info.name) && info.name[0]);
     CHECK(memchr(info.driver, 0, sizeof info.driver) && info.driver[0]);
+    memory.struct_size = sizeof memory;
+    OK(tb_engine_memory(engine, &memory));
+    CHECK(memory.host_bytes <= memory.host_peak && memory.device_bytes <= memory.device_peak);
+    CHECK(info.gpu || memory.device_peak == 0);
 
     /* Looks for a GPU; under valgrind the loading of its drivers alone gives reports. */
     if (!getenv("TIEBREAK_TEST_CPU_ONLY")) {
@@ -120,7 +126,7 @@ static void maxpool(void) {
         {TB_JACOBIAN_BETA, 3, TB_COMPOSITION_COUPLED, {0, -1, 3, 0}},
         {TB_JACOBIAN_BETA, -2, TB_COMPOSITION_EXACT, {0, 4, -2, 0}},
     };
-    tb_maxpool2d_options options;
+    tb_pool2d_options options;
     tb_kink kink;
     int64_t y_shape[4] = {0};
     size_t ties_size = 0, i;
@@ -129,13 +135,15 @@ static void maxpool(void) {
     tb_view x_view = in(x, x_shape, 4, TB_DTYPE_F32), gy_view = in(&gy, y_shape, 4, TB_DTYPE_F32);
     tb_view_mut y_view = out(&y, y_shape, 4, TB_DTYPE_F32), gx_view = out(gx, x_shape, 4, TB_DTYPE_F32);
 
-    OK(tb_maxpool2d_options_init(&options, sizeof options));
+    OK(tb_pool2d_options_init(&options, sizeof options));
     CHECK(options.kernel[0] == 2 && options.kernel[1] == 2 && options.stride[0] == 0 && options.padding[1] == 0);
     OK(tb_kink_init(&kink, sizeof kink));
     CHECK(kink.kind == TB_KINK_MAXPOOL && kink.jacobian == TB_JACOBIAN_NATIVE);
     CHECK(kink.composition == TB_COMPOSITION_EXACT && kink.beta == 0 && kink.alpha == 0 && kink.seed == 0);
-    OK(tb_maxpool2d_output_shape(x_shape, &options, y_shape, &ties_size));
+    CHECK(kink.at_zero == 0);
+    OK(tb_pool2d_output_shape(x_shape, &options, y_shape, &ties_size));
     CHECK(memcmp(y_shape, y_expected, sizeof y_shape) == 0 && ties_size == 1);
+    OK(tb_pool2d_output_shape(x_shape, NULL, y_shape, NULL));
     OK(tb_maxpool2d_forward(engine, &x_view, NULL, NULL, &y_view, ties, ties_size));
     CHECK(y == 3 && ties[0] == 0x06);
     OK(tb_maxpool2d_backward(engine, &gy_view, ties, ties_size, NULL, NULL, &gx_view));
@@ -201,16 +209,16 @@ static void overlapping(void) {
     int64_t y_shape[4];
     uint8_t ties[8];
     size_t ties_size, i;
-    tb_maxpool2d_options options;
+    tb_pool2d_options options;
     tb_kink kink;
     tb_view x_view = in(x, x_shape, 4, TB_DTYPE_F64), gy_view = in(gy, y_shape, 4, TB_DTYPE_F64);
     tb_view_mut y_view = out(y, y_shape, 4, TB_DTYPE_F64), gx_view = out(gx, x_shape, 4, TB_DTYPE_F64);
     for (i = 0; i < 9; i++) x[i] = -5;
-    OK(tb_maxpool2d_options_init(&options, sizeof options));
+    OK(tb_pool2d_options_init(&options, sizeof options));
     options.kernel[0] = options.kernel[1] = 3;
     options.stride[0] = options.stride[1] = 2;
     options.padding[0] = options.padding[1] = 1;
-    OK(tb_maxpool2d_output_shape(x_shape, &options, y_shape, &ties_size));
+    OK(tb_pool2d_output_shape(x_shape, &options, y_shape, &ties_size));
     CHECK(y_shape[2] == 2 && y_shape[3] == 2 && ties_size == 8);
     OK(tb_maxpool2d_forward(engine, &x_view, &options, NULL, &y_view, ties, ties_size));
     for (i = 0; i < 4; i++) CHECK(y[i] == -5); /* padding is no 0 */
@@ -262,10 +270,15 @@ static void conv2d(void) {
     CHECK(same(y, plain, 4));
     OK(tb_conv2d_options_init(&options, sizeof options));
     CHECK(options.stride[0] == 1 && options.stride[1] == 1 && options.padding[0] == 0 && options.padding[1] == 0);
+    CHECK(options.dilation[0] == 1 && options.dilation[1] == 1 && options.groups == 1 && options.kernel[0] == 0);
     options.stride[0] = options.stride[1] = 2;
     options.padding[0] = options.padding[1] = 1;
+    options.kernel[0] = options.kernel[1] = 2; /* may be repeated, but not contradicted */
     OK(tb_conv2d_forward(engine, &x_view, &weight_view, NULL, &options, &y_view));
     CHECK(same(y, strided, 4));
+    options.kernel[1] = 3;
+    FAILS(tb_conv2d_forward(engine, &x_view, &weight_view, NULL, &options, &y_view), TB_STATUS_INVALID_ARGUMENT,
+          "tb_conv2d_forward", "`options.kernel`");
     OK(tb_conv2d_backward_input(engine, &gy_view, &weight_view, NULL, &gx_view));
     CHECK(same(gx, gx_expected, 9));
     OK(tb_conv2d_backward_weight(engine, &x_view, &gy_view, NULL, &gweight_view, &gbias_view));
@@ -304,26 +317,287 @@ static void cross_entropy(void) {
     CHECK(glogits[0] == -0.25 && glogits[1] == 0.25 && glogits[2] == 0.5 && glogits[3] == -0.5);
 }
 
-static void sgd(void) {
+/* Channel {1, 3, 1, 3}: mean 2, variance 1; with eps = 3 inv_std is 1/2. weight 2, bias 10. */
+static void batchnorm(void) {
+    static const int64_t shape[4] = {2, 1, 1, 2}, one[1] = {1};
+    static const float x[4] = {1, 3, 1, 3}, gy[4] = {1, 0, 0, 0}, weight[1] = {2}, bias[1] = {10};
+    static const float y_train[4] = {9, 11, 9, 11}, y_eval[4] = {11, 13, 11, 13};
+    /* weight inv_std / 4 (4 gy - sum gy - xhat sum(gy xhat)), xhat = {-1/2, 1/2, -1/2, 1/2} */
+    static const float gx_train[4] = {0.6875f, -0.1875f, -0.3125f, -0.1875f}, gx_eval[4] = {1, 0, 0, 0};
+    float y[4], gx[4], mean[1], inv_std[1], gweight[1], gbias[1], running_mean[1] = {0}, running_var[1] = {1};
+    int i;
+    tb_batchnorm_options options;
+    tb_view x_view = in(x, shape, 4, TB_DTYPE_F32), gy_view = in(gy, shape, 4, TB_DTYPE_F32);
+    tb_view weight_view = in(weight, one, 1, TB_DTYPE_F32), bias_view = in(bias, one, 1, TB_DTYPE_F32);
+    tb_view mean_view = in(mean, one, 1, TB_DTYPE_F32), inv_std_view = in(inv_std, one, 1, TB_DTYPE_F32);
+    tb_view running_mean_view = in(running_mean, one, 1, TB_DTYPE_F32);
+    tb_view running_var_view = in(running_var, one, 1, TB_DTYPE_F32);
+    tb_view_mut y_out = out(y, shape, 4, TB_DTYPE_F32), gx_out = out(gx, shape, 4, TB_DTYPE_F32);
+    tb_view_mut mean_out = out(mean, one, 1, TB_DTYPE_F32), inv_std_out = out(inv_std, one, 1, TB_DTYPE_F32);
+    tb_view_mut gweight_out = out(gweight, one, 1, TB_DTYPE_F32), gbias_out = out(gbias, one, 1, TB_DTYPE_F32);
+    tb_view_mut running_mean_out = out(running_mean, one, 1, TB_DTYPE_F32);
+    tb_view_mut running_var_out = out(running_var, one, 1, TB_DTYPE_F32);
+    OK(tb_batchnorm_options_init(&options, sizeof options));
+    CHECK(options.eps == 1e-5 && options.momentum == 0.1);
+    options.eps = 3;
+    options.momentum = 0.5;
+    OK(tb_batchnorm_forward(engine, &x_view, &weight_view, &bias_view, &options, &y_out, &mean_out, &inv_std_out, NULL,
+                            NULL));
+    CHECK(mean[0] == 2 && near(inv_std[0], 0.5, 1e-6) && running_mean[0] == 0);
+    for (i = 0; i < 4; i++) CHECK(near(y[i], y_train[i], 1e-5));
+    OK(tb_batchnorm_forward(engine, &x_view, &weight_view, &bias_view, &options, &y_out, &mean_out, &inv_std_out,
+                            &running_mean_out, &running_var_out));
+    /* Half of the old, half of the new; the variance is the unbiased 4/3. */
+    CHECK(near(running_mean[0], 1, 1e-6) && near(running_var[0], 0.5 + 2.0 / 3, 1e-6));
+    OK(tb_batchnorm_backward(engine, &x_view, &gy_view, &weight_view, &mean_view, &inv_std_view, &gx_out, &gweight_out,
+                             &gbias_out));
+    for (i = 0; i < 4; i++) CHECK(near(gx[i], gx_train[i], 1e-6));
+    CHECK(near(gweight[0], -0.5, 1e-6) && gbias[0] == 1);
+
+    running_mean[0] = 0;
+    running_var[0] = 1;
+    OK(tb_batchnorm_inference(engine, &x_view, &weight_view, &bias_view, &running_mean_view, &running_var_view,
+                              &options, &y_out));
+    for (i = 0; i < 4; i++) CHECK(near(y[i], y_eval[i], 1e-5));
+    OK(tb_batchnorm_inference_backward(engine, &x_view, &gy_view, &weight_view, &running_mean_view, &running_var_view,
+                                       &options, &gx_out, &gweight_out, &gbias_out));
+    for (i = 0; i < 4; i++) CHECK(near(gx[i], gx_eval[i], 1e-6));
+    CHECK(near(gweight[0], 0.5, 1e-6) && gbias[0] == 1);
+
+    FAILS(tb_batchnorm_forward(engine, &x_view, &weight_view, &bias_view, NULL, &y_out, &mean_out, &inv_std_out,
+                               &running_mean_out, NULL),
+          TB_STATUS_NULL_POINTER, "tb_batchnorm_forward", "`running_var`");
+}
+
+/* A window {3, 4, 0, 0} and a window of zeros. */
+static void norm_pool2d(void) {
+    static const int64_t x_shape[4] = {1, 1, 2, 4}, y_shape[4] = {1, 1, 1, 2};
+    static const float x[8] = {3, 4, 0, 0, 0, 0, 0, 0}, gy[2] = {10, 4};
+    static const float flat[8] = {6, 8, 0, 0, 0, 0, 0, 0}, at_one[8] = {6, 8, 4, 4, 0, 0, 4, 4};
+    float y[2], gx[8];
+    int i;
+    tb_kink kink;
+    tb_view x_view = in(x, x_shape, 4, TB_DTYPE_F32), gy_view = in(gy, y_shape, 4, TB_DTYPE_F32);
+    tb_view y_view = in(y, y_shape, 4, TB_DTYPE_F32);
+    tb_view_mut y_out = out(y, y_shape, 4, TB_DTYPE_F32), gx_out = out(gx, x_shape, 4, TB_DTYPE_F32);
+    OK(tb_norm_pool2d_forward(engine, &x_view, NULL, &y_out));
+    CHECK(near(y[0], 5, 1e-6) && y[1] == 0);
+    OK(tb_norm_pool2d_backward(engine, &x_view, &y_view, &gy_view, NULL, NULL, &gx_out));
+    for (i = 0; i < 8; i++) CHECK(near(gx[i], flat[i], 1e-5));
+    OK(tb_kink_init(&kink, sizeof kink));
+    kink.kind = TB_KINK_NORM_POOL;
+    kink.at_zero = 1;
+    OK(tb_norm_pool2d_backward(engine, &x_view, &y_view, &gy_view, NULL, &kink, &gx_out));
+    for (i = 0; i < 8; i++) CHECK(near(gx[i], at_one[i], 1e-5));
+}
+
+static void avgpool2d(void) {
+    static const int64_t square[4] = {1, 1, 2, 2}, one[4] = {1, 1, 1, 1};
+    static const float x[4] = {1, 2, 3, 6}, gy[1] = {4}, ones[4] = {1, 1, 1, 1};
+    float y[4], gx[4];
+    tb_pool2d_options options;
+    tb_view x_view = in(x, square, 4, TB_DTYPE_F32), gy_view = in(gy, one, 4, TB_DTYPE_F32);
+    tb_view_mut y_out = out(y, one, 4, TB_DTYPE_F32), gx_out = out(gx, square, 4, TB_DTYPE_F32);
+    tb_view_mut padded_out = out(y, square, 4, TB_DTYPE_F32);
+    OK(tb_avgpool2d_forward(engine, &x_view, NULL, &y_out));
+    CHECK(y[0] == 3);
+    OK(tb_avgpool2d_backward(engine, &gy_view, NULL, &gx_out));
+    CHECK(same(gx, ones, 4));
+    OK(tb_adaptive_avgpool2d_forward(engine, &x_view, &y_out));
+    CHECK(y[0] == 3);
+    OK(tb_adaptive_avgpool2d_backward(engine, &gy_view, &gx_out));
+    CHECK(same(gx, ones, 4));
+    OK(tb_pool2d_options_init(&options, sizeof options));
+    options.padding[0] = options.padding[1] = 1; /* counts as zeros */
+    OK(tb_avgpool2d_forward(engine, &x_view, &options, &padded_out));
+    CHECK(y[0] == 0.25f && y[1] == 0.5f && y[2] == 0.75f && y[3] == 1.5f);
+}
+
+static void add(void) {
+    static const int64_t shape[1] = {3};
+    static const double a[3] = {1, 2, 3}, b[3] = {10, 20, -3};
+    double y[3];
+    tb_view a_view = in(a, shape, 1, TB_DTYPE_F64), b_view = in(b, shape, 1, TB_DTYPE_F64);
+    tb_view_mut y_out = out(y, shape, 1, TB_DTYPE_F64);
+    OK(tb_add(engine, &a_view, &b_view, &y_out));
+    CHECK(y[0] == 11 && y[1] == 22 && y[2] == 0);
+}
+
+static void concat(void) {
+    static const int64_t narrow[2] = {2, 1}, wide[2] = {2, 2}, whole[2] = {2, 3};
+    static const float a[2] = {1, 4}, b[4] = {2, 3, 5, 6}, counted[6] = {1, 2, 3, 4, 5, 6};
+    float y[6], ga[2], gb[4];
+    tb_view parts[2], gy;
+    tb_view_mut gradients[2], y_out = out(y, whole, 2, TB_DTYPE_F32);
+    parts[0] = in(a, narrow, 2, TB_DTYPE_F32);
+    parts[1] = in(b, wide, 2, TB_DTYPE_F32);
+    OK(tb_concat(engine, parts, 2, &y_out));
+    CHECK(same(y, counted, 6));
+    gy = in(counted, whole, 2, TB_DTYPE_F32);
+    gradients[0] = out(ga, narrow, 2, TB_DTYPE_F32);
+    gradients[1] = out(gb, wide, 2, TB_DTYPE_F32);
+    OK(tb_concat_backward(engine, &gy, gradients, 2));
+    CHECK(same(ga, a, 2) && same(gb, b, 4));
+    parts[1].shape = narrow;
+    FAILS(tb_concat(engine, parts, 2, &y_out), TB_STATUS_SHAPE_MISMATCH, "tb_concat", "`y`");
+    parts[1].dtype = TB_DTYPE_F64;
+    FAILS(tb_concat(engine, parts, 2, &y_out), TB_STATUS_DTYPE_MISMATCH, "tb_concat", "`inputs[1]`");
+}
+
+static void dropout(void) {
+    enum { COUNT = 1000 };
+    static const int64_t shape[1] = {COUNT};
+    static float ones[COUNT], first[COUNT], again[COUNT];
+    int i, dropped = 0;
+    tb_view x_view = in(ones, shape, 1, TB_DTYPE_F32);
+    tb_view_mut first_out = out(first, shape, 1, TB_DTYPE_F32), again_out = out(again, shape, 1, TB_DTYPE_F32);
+    for (i = 0; i < COUNT; i++) ones[i] = 1;
+    OK(tb_dropout_forward(engine, &x_view, 0.5, 7, 3, &first_out));
+    for (i = 0; i < COUNT; i++) {
+        CHECK(first[i] == 0 || first[i] == 2);
+        dropped += first[i] == 0;
+    }
+    CHECK(dropped > 400 && dropped < 600);
+    OK(tb_dropout_backward(engine, &x_view, 0.5, 7, 3, &again_out));
+    CHECK(same(first, again, COUNT));
+    OK(tb_dropout_forward(engine, &x_view, 0.5, 7, 4, &again_out));
+    CHECK(!same(first, again, COUNT));
+    OK(tb_dropout_forward(engine, &x_view, 0, 7, 3, &again_out));
+    CHECK(same(ones, again, COUNT));
+}
+
+/* bf16 has 7 bits of fraction: between 1 and 2 its numbers are 1/128 apart. */
+static void quantize(void) {
+    static const int64_t shape[1] = {4};
+    static const float exact[4] = {1 + 1.0f / 256, 1 + 3.0f / 256, -1 - 1.1f / 256, 1e30f};
+    float x[4];
+    int i, up = 0;
+    tb_view_mut x_out = out(x, shape, 1, TB_DTYPE_F32);
+    memcpy(x, exact, sizeof x);
+    OK(tb_quantize(engine, "bf16", 0, &x_out));
+    CHECK(x[0] == 1 && x[1] == 1 + 4.0f / 256 && x[2] == -1 - 2.0f / 256 && near(x[3], 1e30, 1e28));
+    memcpy(x, exact, sizeof x);
+    OK(tb_quantize(engine, "e4m3", 0, &x_out));
+    CHECK(x[0] == 1 && isnan(x[3]));
+    for (i = 0; i < 64; i++) {
+        memcpy(x, exact, sizeof x);
+        OK(tb_quantize(engine, "bf16:stochastic(7)", (uint64_t)i, &x_out));
+        CHECK(x[0] == 1 || x[0] == 1 + 2.0f / 256);
+        up += x[0] != 1;
+    }
+    CHECK(up > 12 && up < 52);
+    FAILS(tb_quantize(engine, "f16", 0, &x_out), TB_STATUS_INVALID_ARGUMENT, "tb_quantize", "`format`");
+    FAILS(tb_quantize(engine, "e11m52", 0, &x_out), TB_STATUS_DTYPE_MISMATCH, "tb_quantize", "`x`");
+}
+
+/* One parameter 1 with gradient 1/2, in f64. */
+static void optimizers(void) {
     static const int64_t shape[1] = {1};
-    double param = 1, grad = 0.5, buffer = NAN;
-    tb_sgd_options options;
+    double param = 1, grad = 0.5, buffer = NAN, average = 0, square = 0, largest = 0;
+    tb_optimizer_options options;
+    tb_parameter_group group;
     tb_view grad_view = in(&grad, shape, 1, TB_DTYPE_F64);
-    tb_view_mut param_view = out(&param, shape, 1, TB_DTYPE_F64), buffer_view = out(&buffer, shape, 1, TB_DTYPE_F64);
-    OK(tb_sgd_options_init(&options, sizeof options));
-    CHECK(options.learning_rate == 0.01 && options.momentum == 0 && options.weight_decay == 0 && options.nesterov == 0);
-    OK(tb_sgd_step(engine, NULL, &grad_view, &param_view, NULL, 1));
+    tb_view_mut param_out = out(&param, shape, 1, TB_DTYPE_F64), buffer_out = out(&buffer, shape, 1, TB_DTYPE_F64);
+    tb_view_mut average_out = out(&average, shape, 1, TB_DTYPE_F64), square_out = out(&square, shape, 1, TB_DTYPE_F64);
+    tb_view_mut largest_out = out(&largest, shape, 1, TB_DTYPE_F64);
+    OK(tb_parameter_group_init(&group, sizeof group));
+    CHECK(group.names == NULL && group.learning_rate_factor == 1 && group.weight_decay < 0);
+
+    OK(tb_optimizer_options_init(&options, sizeof options, TB_ALGORITHM_SGD));
+    CHECK(options.algorithm == TB_ALGORITHM_SGD && options.learning_rate == 0.01 && options.momentum == 0);
+    CHECK(options.weight_decay == 0 && options.dampening == 0 && options.nesterov == 0);
+    CHECK(options.groups == NULL && options.group_count == 0 && options.clip_norm == 0 && options.grad_scaler == 0);
+    CHECK(options.loss_scale == 65536 && options.growth_factor == 2 && options.backoff_factor == 0.5);
+    CHECK(options.growth_interval == 2000);
+    OK(tb_sgd_step(engine, NULL, 1, &grad_view, &param_out, NULL));
     CHECK(near(param, 1 - 0.01 * 0.5, 1e-15));
     param = 1;
     options.learning_rate = 0.1;
     options.momentum = 0.9;
     options.weight_decay = 0.1;
-    OK(tb_sgd_step(engine, &options, &grad_view, &param_view, &buffer_view, 1));
+    OK(tb_sgd_step(engine, &options, 1, &grad_view, &param_out, &buffer_out));
     CHECK(near(buffer, 0.6, 1e-15) && near(param, 0.94, 1e-15));
-    OK(tb_sgd_step(engine, &options, &grad_view, &param_view, &buffer_view, 0));
+    OK(tb_sgd_step(engine, &options, 0, &grad_view, &param_out, &buffer_out));
     CHECK(near(buffer, 1.134, 1e-15) && near(param, 0.8266, 1e-15));
-    FAILS(tb_sgd_step(engine, &options, &grad_view, &param_view, NULL, 0), TB_STATUS_INVALID_ARGUMENT, "tb_sgd_step",
+    options.weight_decay = 0;
+    options.dampening = 0.5; /* 0.9 * 1.134 + 0.5 * 0.5 */
+    OK(tb_sgd_step(engine, &options, 0, &grad_view, &param_out, &buffer_out));
+    CHECK(near(buffer, 1.2706, 1e-15) && near(param, 0.8266 - 0.12706, 1e-15));
+    FAILS(tb_sgd_step(engine, &options, 0, &grad_view, &param_out, NULL), TB_STATUS_INVALID_ARGUMENT, "tb_sgd_step",
           "momentum_buffer");
+
+    /* The first step of Adam is the learning rate long, whatever the gradient. */
+    OK(tb_optimizer_options_init(&options, sizeof options, TB_ALGORITHM_ADAM));
+    CHECK(options.learning_rate == 0.001 && options.betas[0] == 0.9 && options.betas[1] == 0.999);
+    CHECK(options.eps == 1e-8 && options.weight_decay == 0 && options.amsgrad == 0);
+    param = 1;
+    OK(tb_adam_step(engine, NULL, 1, &grad_view, &param_out, &average_out, &square_out, NULL));
+    CHECK(near(param, 0.999, 1e-9) && near(average, 0.05, 1e-15) && near(square, 0.00025, 1e-15));
+    param = 1;
+    average = square = 0;
+    options.learning_rate = 0.1;
+    options.amsgrad = 1;
+    OK(tb_adam_step(engine, &options, 1, &grad_view, &param_out, &average_out, &square_out, &largest_out));
+    CHECK(near(param, 0.9, 1e-8) && largest == square);
+    FAILS(tb_adam_step(engine, &options, 2, &grad_view, &param_out, &average_out, &square_out, NULL),
+          TB_STATUS_INVALID_ARGUMENT, "tb_adam_step", "max_exp_avg_sq");
+    OK(tb_optimizer_options_init(&options, sizeof options, TB_ALGORITHM_ADAMW));
+    CHECK(options.weight_decay == 0.01 && options.learning_rate == 0.001);
+    param = 1;
+    average = square = 0;
+    options.learning_rate = 0.1;
+    options.weight_decay = 0.5; /* shrinks the parameter by 0.1 * 0.5 first */
+    OK(tb_adam_step(engine, &options, 1, &grad_view, &param_out, &average_out, &square_out, NULL));
+    CHECK(near(param, 0.95 - 0.1, 1e-8));
+
+    OK(tb_optimizer_options_init(&options, sizeof options, TB_ALGORITHM_RMS_PROP));
+    CHECK(options.learning_rate == 0.01 && options.alpha == 0.99 && options.eps == 1e-8 && options.centered == 0);
+    param = 1;
+    square = 0;
+    OK(tb_rms_prop_step(engine, NULL, &grad_view, &param_out, &square_out, NULL, NULL));
+    CHECK(near(square, 0.0025, 1e-15) && near(param, 1 - 0.01 * 0.5 / 0.05, 1e-7));
+    param = 1;
+    square = average = buffer = 0;
+    options.momentum = 0.9;
+    options.centered = 1;
+    OK(tb_rms_prop_step(engine, &options, &grad_view, &param_out, &square_out, &buffer_out, &average_out));
+    CHECK(near(average, 0.005, 1e-15) && near(buffer, 0.5 / sqrt(0.0025 - 0.000025), 1e-5));
+    CHECK(near(param, 1 - 0.01 * buffer, 1e-15));
+    FAILS(tb_sgd_step(engine, &options, 1, &grad_view, &param_out, NULL), TB_STATUS_INVALID_ARGUMENT, "tb_sgd_step",
+          "`options.algorithm`");
+}
+
+static void schedules(void) {
+    static const uint64_t milestones[2] = {3, 5};
+    double rate;
+    tb_schedule schedule;
+    OK(tb_schedule_init(&schedule, sizeof schedule));
+    CHECK(schedule.kind == TB_SCHEDULE_CONSTANT && schedule.gamma == 0.1 && schedule.milestones == NULL);
+    OK(tb_schedule_learning_rate(&schedule, 0.5, 100, &rate));
+    CHECK(rate == 0.5);
+    schedule.gamma = 0.5;
+    schedule.kind = TB_SCHEDULE_STEP;
+    schedule.step_size = 2;
+    OK(tb_schedule_learning_rate(&schedule, 1, 5, &rate));
+    CHECK(rate == 0.25);
+    schedule.kind = TB_SCHEDULE_MULTI_STEP;
+    schedule.milestones = milestones;
+    schedule.milestone_count = 2;
+    OK(tb_schedule_learning_rate(&schedule, 1, 4, &rate));
+    CHECK(rate == 0.5);
+    OK(tb_schedule_learning_rate(&schedule, 1, 5, &rate));
+    CHECK(rate == 0.25);
+    schedule.kind = TB_SCHEDULE_EXPONENTIAL;
+    OK(tb_schedule_learning_rate(&schedule, 1, 3, &rate));
+    CHECK(rate == 0.125);
+    schedule.kind = TB_SCHEDULE_COSINE;
+    schedule.t_max = 200;
+    schedule.eta_min = 0.001;
+    OK(tb_schedule_learning_rate(&schedule, 0.1, 100, &rate));
+    CHECK(near(rate, 0.0505, 1e-15));
+    schedule.t_max = UINT64_MAX;
+    OK(tb_schedule_learning_rate(&schedule, 0.1, 0, &rate));
+    CHECK(rate == 0.1);
 }
 
 /* Tensors without elements: nothing to do, NULL data. */
@@ -370,9 +644,11 @@ static void networks(void) {
     tb_network_options options;
     tb_network_properties info;
     tb_tensor_properties tensor;
-    tb_sgd_options sgd_options;
+    tb_optimizer_options sgd_options;
     tb_comparison comparison;
-    tb_kink native, beta, alpha;
+    tb_choice choice = {0, NULL, NULL};
+    tb_kink native, beta, alpha, present;
+    tb_step_report report;
     tb_view x_view = in(x, x_shape, 4, TB_DTYPE_F32), changed_view = in(changed, bias_shape, 1, TB_DTYPE_F32);
     tb_view_mut logits_view = out(logits, logits_shape, 2, TB_DTYPE_F32);
     tb_view_mut bias_view = out(bias, bias_shape, 1, TB_DTYPE_F32);
@@ -381,11 +657,13 @@ static void networks(void) {
     pictures(x, labels);
 
     OK(tb_network_options_init(&options, sizeof options));
-    CHECK(options.dtype == TB_DTYPE_F32 && options.classes == 10 && options.seed == 0);
-    OK(tb_network_create(engine, "lenet5", &options, &network));
+    CHECK(options.precision == NULL && options.initialization == NULL && options.seed == 0);
+    OK(tb_network_create(engine, "lenet5", NULL, &options, &network));
     info.struct_size = sizeof info;
     OK(tb_network_info(network, &info));
     CHECK(info.dtype == TB_DTYPE_F32 && info.parameter_count == 10 && info.layer_count == 13 && info.classes == 10);
+    CHECK(info.parameter_dtype == TB_DTYPE_F32 && info.buffer_count == 0 && strcmp(info.precision, "f32") == 0);
+    CHECK(info.census_count == 4 + 2 * 5);
     CHECK(info.input_shape[0] == 1 && info.input_shape[1] == 28 && info.input_shape[2] == 28);
     CHECK(info.placement[0] == '\0' && info.allocated_bytes > 0);
     tensor.struct_size = sizeof tensor;
@@ -452,17 +730,26 @@ static void networks(void) {
 
     /* The comparison is those two passes. */
     comparison.struct_size = sizeof comparison;
-    OK(tb_network_compare(network, &x_view, labels, BATCH, NULL, &beta, &comparison));
+    choice.kink = &beta;
+    OK(tb_network_compare(network, &x_view, labels, BATCH, &choice, 1, &comparison, 1, NULL, 0));
     CHECK(comparison.l1 >= sum && comparison.l2 > 0 && comparison.linf > 0 && comparison.linf <= comparison.l1);
     CHECK(comparison.differing > 0 && comparison.shared_forward == 1);
     CHECK(comparison.losses[0] == loss && comparison.losses[1] == loss);
-    OK(tb_network_compare(network, &x_view, labels, BATCH, "features.2", &native, &comparison));
+    choice.layer = "features.2";
+    choice.kink = &native;
+    OK(tb_network_compare(network, &x_view, labels, BATCH, &choice, 1, &comparison, 1, NULL, 0));
     CHECK(comparison.l1 == 0 && comparison.differing == 0);
     beta.composition = TB_COMPOSITION_COUPLED;
-    OK(tb_network_compare(network, &x_view, labels, BATCH, NULL, &beta, &comparison));
+    choice.layer = NULL;
+    choice.kink = &beta;
+    OK(tb_network_compare(network, &x_view, labels, BATCH, &choice, 1, &comparison, 1, NULL, 0));
     CHECK(comparison.shared_forward == 0 && comparison.losses[0] == loss);
     OK(tb_network_loss_and_gradients(network, &x_view, labels, BATCH, &loss));
     OK(tb_network_set_kink(network, "features.6", &beta));
+    present.struct_size = sizeof present;
+    OK(tb_network_kink(network, "features.6", &present));
+    CHECK(present.kind == TB_KINK_MAXPOOL && present.jacobian == TB_JACOBIAN_BETA && present.beta == 100);
+    CHECK(present.composition == TB_COMPOSITION_COUPLED);
     FAILS(tb_network_backward(network), TB_STATUS_UNSUPPORTED, "tb_network_backward", "coupled");
     OK(tb_network_set_kink(network, "features.6", &native));
     OK(tb_network_backward(network));
@@ -470,7 +757,11 @@ static void networks(void) {
     OK(tb_kink_init(&alpha, sizeof alpha));
     alpha.kind = TB_KINK_RELU;
     alpha.alpha = 1;
-    OK(tb_network_compare(network, &x_view, labels, BATCH, "features.1", &alpha, &comparison));
+    choice.layer = "features.1";
+    choice.kink = &alpha;
+    OK(tb_network_compare(network, &x_view, labels, BATCH, &choice, 1, &comparison, 1, NULL, 0));
+    OK(tb_network_kink(network, "features.1", &present));
+    CHECK(present.kind == TB_KINK_RELU && present.alpha == 0);
     FAILS(tb_network_set_kink(network, "features.2", &alpha), TB_STATUS_INVALID_ARGUMENT, "tb_network_set_kink",
           "features.2");
     FAILS(tb_network_set_kink(network, "nowhere", &alpha), TB_STATUS_NOT_FOUND, "tb_network_set_kink", "nowhere");
@@ -478,33 +769,38 @@ static void networks(void) {
     /* The same steps by hand and in one call; both lower the loss. */
     OK(tb_network_info(network, &info));
     bytes = info.allocated_bytes;
-    OK(tb_sgd_options_init(&sgd_options, sizeof sgd_options));
+    OK(tb_optimizer_options_init(&sgd_options, sizeof sgd_options, TB_ALGORITHM_SGD));
     sgd_options.learning_rate = 0.01;
     sgd_options.momentum = 0.9;
-    OK(tb_optimizer_create_sgd(network, &sgd_options, &optimizer));
+    OK(tb_optimizer_create(network, &sgd_options, &optimizer));
     OK(tb_network_loss_and_gradients(network, &x_view, labels, BATCH, &before));
-    OK(tb_optimizer_step(optimizer));
+    report.struct_size = sizeof report;
+    OK(tb_optimizer_step(optimizer, &report));
+    CHECK(report.loss == before && isnan(report.gradient_norm) && report.loss_scale == 1 && report.skipped == 0);
     OK(tb_network_loss_and_gradients(network, &x_view, labels, BATCH, &loss));
     CHECK(loss < before);
-    OK(tb_optimizer_step(optimizer));
+    OK(tb_optimizer_step(optimizer, NULL));
     OK(tb_optimizer_set_learning_rate(optimizer, 0.02));
-    for (i = 0; i < 5; i++) OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, i % 2 ? NULL : &again));
-    CHECK(again < loss);
+    for (i = 0; i < 5; i++) {
+        OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, i % 2 ? NULL : &report));
+    }
+    CHECK(report.loss < loss);
     OK(tb_optimizer_set_learning_rate(optimizer, 0));
-    OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, &before));
-    OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, &again));
-    CHECK(before == again);
+    OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, &report));
+    before = report.loss;
+    OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, &report));
+    CHECK(before == report.loss);
     OK(tb_optimizer_free(optimizer));
     OK(tb_optimizer_free(NULL));
-    FAILS(tb_optimizer_step(optimizer), TB_STATUS_INVALID_HANDLE, "tb_optimizer_step", "`optimizer`");
+    FAILS(tb_optimizer_step(optimizer, NULL), TB_STATUS_INVALID_HANDLE, "tb_optimizer_step", "`optimizer`");
     OK(tb_network_info(network, &info));
     CHECK(info.allocated_bytes == bytes);
 
     /* An optimizer keeps its network. */
-    OK(tb_optimizer_create_sgd(network, NULL, &optimizer));
+    OK(tb_optimizer_create(network, NULL, &optimizer));
     OK(tb_network_free(network));
     FAILS(tb_network_info(network, &info), TB_STATUS_INVALID_HANDLE, "tb_network_info", "`network`");
-    OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, &loss));
+    OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, NULL));
     OK(tb_optimizer_free(optimizer));
     OK(tb_network_free(NULL));
 }
@@ -513,6 +809,7 @@ static void networks(void) {
 static void dtypes(void) {
     static const int64_t shape[1] = {6};
     static const tb_dtype all[3] = {TB_DTYPE_F16, TB_DTYPE_F32, TB_DTYPE_F64};
+    static const char *precisions[3] = {"f16", "f32", "f64"};
     uint16_t f16[6];
     float f32[6];
     double f64[6];
@@ -527,8 +824,8 @@ static void dtypes(void) {
     options.seed = 7;
     for (i = 0; i < 3; i++) {
         tb_view_mut view = out(values[i], shape, 1, all[i]);
-        options.dtype = all[i];
-        OK(tb_network_create(engine, "lenet5", &options, &network));
+        options.precision = precisions[i];
+        OK(tb_network_create(engine, "lenet5", NULL, &options, &network));
         OK(tb_network_read_parameter(network, "features.0.bias", &view));
         OK(tb_network_free(network));
     }
@@ -538,6 +835,563 @@ static void dtypes(void) {
         CHECK(f32[i] == (float)f64[i] && f64[i] != 0);
         CHECK(near(f16[i] & 0x8000 ? -half : half, f64[i], fabs(f64[i]) / 2048));
     }
+}
+
+/* The bits of a number that binary16 holds exactly. */
+static uint16_t half_bits(float value) {
+    int exponent;
+    double fraction = frexp(fabs((double)value), &exponent);
+    if (value == 0) return 0;
+    return (uint16_t)((signbit(value) ? 0x8000 : 0) | (exponent + 14) << 10 | (int)(fraction * 2048 - 1024));
+}
+
+/* Every kind of layer: convolutions, plain and by groups, a residual sum, a concatenation, three poolings. */
+static tb_graph *own_graph(void) {
+    static const int64_t input[3] = {1, 28, 28};
+    tb_graph *graph = NULL;
+    tb_conv2d_options conv;
+    tb_pool2d_options pool;
+    tb_batchnorm_options norm;
+    tb_node x, y, both[2];
+    OK(tb_conv2d_options_init(&conv, sizeof conv));
+    OK(tb_pool2d_options_init(&pool, sizeof pool));
+    OK(tb_batchnorm_options_init(&norm, sizeof norm));
+    norm.momentum = 0.5;
+    OK(tb_graph_create(input, &graph));
+    conv.kernel[0] = conv.kernel[1] = 3;
+    conv.padding[0] = conv.padding[1] = 1;
+    OK(tb_graph_conv2d(graph, "conv1", TB_GRAPH_INPUT, 4, &conv, 0, &x));
+    CHECK(x == 1);
+    OK(tb_graph_batchnorm(graph, "norm1", x, &norm, &x));
+    OK(tb_graph_relu(graph, "relu1", x, &x));
+    OK(tb_graph_maxpool2d(graph, "pool1", x, NULL, &x));
+    conv.groups = 4;
+    OK(tb_graph_conv2d(graph, "conv2", x, 4, &conv, 1, &y));
+    OK(tb_graph_add(graph, "sum", x, y, &y));
+    both[0] = x;
+    both[1] = y;
+    OK(tb_graph_concat(graph, "both", both, 2, &x));
+    OK(tb_graph_norm_pool2d(graph, "pool2", x, NULL, &x));
+    OK(tb_graph_adaptive_avgpool2d(graph, "means", x, &y));
+    OK(tb_graph_flatten(graph, "flat_means", y, &y));
+    pool.kernel[0] = pool.kernel[1] = 3;
+    pool.stride[0] = pool.stride[1] = 2;
+    pool.padding[0] = pool.padding[1] = 1;
+    OK(tb_graph_avgpool2d(graph, "pool3", x, &pool, &x));
+    OK(tb_graph_flatten(graph, "flatten", x, &x));
+    both[0] = x;
+    both[1] = y;
+    OK(tb_graph_concat(graph, "features", both, 2, &x));
+    OK(tb_graph_dropout(graph, "dropout", x, 0.05, &x));
+    OK(tb_graph_linear(graph, "head", x, 10, 1, NULL));
+    return graph;
+}
+
+static void graphs(void) {
+    static const char *kinds[] = {"input",     "conv2d",      "batchnorm", "relu",    "maxpool2d", "conv2d", "add",
+                                  "concat",    "norm_pool2d", "avgpool2d", "flatten", "avgpool2d", "flatten", "concat",
+                                  "dropout",   "linear"};
+    static const int64_t wrong[3] = {1, 0, 28};
+    tb_graph *graph = own_graph(), *other = NULL;
+    tb_graph_properties info;
+    tb_tensor_properties layer;
+    tb_zoo_options zoo;
+    tb_conv2d_options conv;
+    tb_node node = 77;
+    size_t i;
+    info.struct_size = sizeof info;
+    layer.struct_size = sizeof layer;
+    OK(tb_graph_info(graph, &info));
+    CHECK(info.layer_count == sizeof kinds / sizeof *kinds);
+    CHECK(info.input_shape[0] == 1 && info.input_shape[1] == 28 && info.input_shape[2] == 28);
+    for (i = 0; i < info.layer_count; i++) {
+        OK(tb_graph_layer_info(graph, i, &layer));
+        CHECK(strcmp(layer.kind, kinds[i]) == 0);
+    }
+    OK(tb_graph_layer_info(graph, 8, &layer));
+    CHECK(strcmp(layer.name, "pool2") == 0 && layer.rank == 3);
+    CHECK(layer.shape[0] == 8 && layer.shape[1] == 7 && layer.shape[2] == 7);
+    OK(tb_graph_layer_info(graph, 13, &layer));
+    CHECK(layer.rank == 1 && layer.shape[0] == 8 * 4 * 4 + 8);
+
+    /* Errors name the layer, and add none. */
+    OK(tb_conv2d_options_init(&conv, sizeof conv));
+    FAILS(tb_graph_conv2d(graph, "no_kernel", TB_GRAPH_INPUT, 4, &conv, 1, &node), TB_STATUS_INVALID_ARGUMENT,
+          "tb_graph_conv2d", "no_kernel");
+    conv.kernel[0] = conv.kernel[1] = 29;
+    FAILS(tb_graph_conv2d(graph, "too_large", TB_GRAPH_INPUT, 4, &conv, 1, &node), TB_STATUS_INVALID_ARGUMENT,
+          "tb_graph_conv2d", "too_large");
+    FAILS(tb_graph_linear(graph, "not_flat", TB_GRAPH_INPUT, 4, 1, &node), TB_STATUS_SHAPE_MISMATCH, "tb_graph_linear",
+          "not_flat");
+    FAILS(tb_graph_add(graph, "unequal", TB_GRAPH_INPUT, 1, &node), TB_STATUS_SHAPE_MISMATCH, "tb_graph_add",
+          "unequal");
+    FAILS(tb_graph_relu(graph, "conv1", TB_GRAPH_INPUT, &node), TB_STATUS_INVALID_ARGUMENT, "tb_graph_relu", "conv1");
+    FAILS(tb_graph_relu(graph, "nowhere", 16, &node), TB_STATUS_INVALID_ARGUMENT, "tb_graph_relu", "nowhere");
+    FAILS(tb_graph_create(wrong, &other), TB_STATUS_INVALID_ARGUMENT, "tb_graph_create", "`input_shape`");
+    CHECK(node == 77 && other == NULL);
+    OK(tb_graph_info(graph, &info));
+    CHECK(info.layer_count == sizeof kinds / sizeof *kinds);
+    OK(tb_graph_free(graph));
+    OK(tb_graph_free(NULL));
+    FAILS(tb_graph_info(graph, &info), TB_STATUS_INVALID_HANDLE, "tb_graph_info", "`graph`");
+
+    OK(tb_zoo_options_init(&zoo, sizeof zoo));
+    CHECK(zoo.classes == 10 && zoo.batch_norm == 0 && zoo.base_width == 64 && zoo.hidden[0] == 120);
+    CHECK(zoo.hidden[1] == 84 && zoo.input_shape[0] == 0 && zoo.variant == NULL);
+    zoo.classes = 7;
+    zoo.batch_norm = 1;
+    zoo.base_width = 4;
+    zoo.variant = "imagenet";
+    zoo.input_shape[0] = 3;
+    zoo.input_shape[1] = zoo.input_shape[2] = 64;
+    OK(tb_graph_from_zoo("resnet18", &zoo, &graph));
+    OK(tb_graph_info(graph, &info));
+    CHECK(info.input_shape[0] == 3 && info.input_shape[2] == 64 && info.layer_count > 50);
+    OK(tb_graph_layer_info(graph, info.layer_count - 1, &layer));
+    CHECK(strcmp(layer.name, "fc") == 0 && layer.shape[0] == 7);
+    OK(tb_graph_free(graph));
+    OK(tb_graph_from_zoo("lenet5", NULL, &graph));
+    OK(tb_graph_info(graph, &info));
+    CHECK(info.layer_count == 13);
+    OK(tb_graph_free(graph));
+    FAILS(tb_graph_from_zoo("lenet6", NULL, &graph), TB_STATUS_NOT_FOUND, "tb_graph_from_zoo", "lenet6");
+    zoo.variant = "mnist";
+    FAILS(tb_graph_from_zoo("resnet18", &zoo, &graph), TB_STATUS_INVALID_ARGUMENT, "tb_graph_from_zoo", "variant");
+}
+
+static void read_gradient(tb_network *network, const char *name, float *values, const int64_t *shape, int32_t rank) {
+    tb_view_mut view = out(values, shape, rank, TB_DTYPE_F32);
+    OK(tb_network_read_gradient(network, name, &view));
+}
+
+/* A network of one's own: buffers, trained in three precisions, norms, several alternatives at once. */
+static void own_networks(void) {
+    enum { PARAMETERS = 7, ALTERNATIVES = 3 };
+    static float x[BATCH * PIXELS];
+    static uint16_t half_x[BATCH * PIXELS];
+    static const int64_t x_shape[4] = {BATCH, 1, 28, 28}, four[1] = {4}, conv1[4] = {4, 1, 3, 3};
+    static const int64_t head[2] = {10, 136}, activation[4] = {BATCH, 4, 28, 28};
+    static float activations[BATCH * 4 * PIXELS], gradient[1360];
+    static const char *precisions[] = {"f32", "mixed", "bf16:stochastic(3)"};
+    static const char *buffers[2] = {"norm1.running_mean", "norm1.running_var"};
+    int64_t labels[BATCH];
+    size_t i, k;
+    double first, loss, sum;
+    float mean[4], var[4], fresh[4];
+    tb_graph *graph = own_graph();
+    tb_network *network = NULL;
+    tb_optimizer *optimizer = NULL;
+    tb_network_options options;
+    tb_optimizer_options adam;
+    tb_parameter_group groups[2];
+    struct larger_group {
+        tb_parameter_group group;
+        uint64_t more;
+    } larger[2];
+    tb_network_properties info;
+    tb_tensor_properties tensor;
+    tb_optimizer_properties state;
+    tb_step_report report;
+    tb_memory_plan plan, inference;
+    tb_norms norms[PARAMETERS];
+    tb_comparison comparisons[ALTERNATIVES], alone;
+    struct newer_comparison {
+        tb_comparison comparison;
+        uint64_t more[2];
+    } newer[ALTERNATIVES];
+    tb_difference differences[ALTERNATIVES * PARAMETERS];
+    tb_kink beta, alpha, at_zero;
+    tb_choice choices[4] = {{0, NULL, &beta}, {1, "relu1", &alpha}, {2, NULL, &beta}, {2, "pool2", &at_zero}};
+    tb_view x_view = in(x, x_shape, 4, TB_DTYPE_F32), half_view = in(half_x, x_shape, 4, TB_DTYPE_F16);
+    tb_view mean_view = in(fresh, four, 1, TB_DTYPE_F32);
+    tb_view_mut mean_out = out(mean, four, 1, TB_DTYPE_F32), var_out = out(var, four, 1, TB_DTYPE_F32);
+    tb_view_mut activation_out = out(activations, activation, 4, TB_DTYPE_F32);
+    pictures(x, labels);
+    for (i = 0; i < BATCH * PIXELS; i++) half_x[i] = half_bits(x[i]);
+    info.struct_size = sizeof info;
+    tensor.struct_size = sizeof tensor;
+    state.struct_size = sizeof state;
+    report.struct_size = sizeof report;
+    OK(tb_network_options_init(&options, sizeof options));
+    options.initialization = "kaiming_normal_fan_in";
+    options.seed = 5;
+
+    /* Each precision trains, with decay of the weights alone, a slower head, and clipping. */
+    OK(tb_optimizer_options_init(&adam, sizeof adam, TB_ALGORITHM_ADAMW));
+    for (i = 0; i < 2; i++) OK(tb_parameter_group_init(&groups[i], sizeof groups[i]));
+    groups[0].weight_decay = 0;
+    groups[1].names = "head.*";
+    groups[1].learning_rate_factor = 0.5;
+    adam.learning_rate = 0.01;
+    adam.groups = groups;
+    adam.group_count = 2;
+    adam.clip_norm = 5;
+    adam.loss_scale = 1024;
+    for (i = 0; i < 3; i++) {
+        const int mixed = i == 1;
+        options.precision = precisions[i];
+        adam.grad_scaler = mixed;
+        OK(tb_network_create_from_graph(engine, graph, &options, &network));
+        OK(tb_network_info(network, &info));
+        CHECK(strcmp(info.precision, precisions[i]) == 0 && info.parameter_dtype == TB_DTYPE_F32);
+        CHECK(info.dtype == (mixed ? TB_DTYPE_F16 : TB_DTYPE_F32));
+        CHECK(info.parameter_count == PARAMETERS && info.buffer_count == 2 && info.classes == 10);
+        OK(tb_optimizer_create(network, &adam, &optimizer));
+        OK(tb_optimizer_train_step(optimizer, mixed ? &half_view : &x_view, labels, BATCH, &report));
+        first = report.loss;
+        CHECK(report.skipped == 0 && report.gradient_norm > 0 && report.loss_scale == (mixed ? 1024 : 1));
+        for (k = 0; k < 11; k++) {
+            OK(tb_optimizer_train_step(optimizer, mixed ? &half_view : &x_view, labels, BATCH, &report));
+        }
+        CHECK(report.loss < 0.7 * first);
+        OK(tb_optimizer_info(optimizer, &state));
+        CHECK(state.steps == 12 && state.learning_rate == 0.01 && state.algorithm == TB_ALGORITHM_ADAMW);
+        CHECK(state.loss_scale == report.loss_scale);
+        OK(tb_optimizer_free(optimizer));
+        OK(tb_network_free(network));
+    }
+    /* A scale that overflows f16 is found out, and halved. */
+    options.precision = "mixed";
+    adam.grad_scaler = 1;
+    adam.loss_scale = ldexp(1, 40);
+    OK(tb_network_create_from_graph(engine, graph, &options, &network));
+    OK(tb_optimizer_create(network, &adam, &optimizer));
+    OK(tb_optimizer_train_step(optimizer, &half_view, labels, BATCH, &report));
+    CHECK(report.skipped == 1 && report.loss_scale == ldexp(1, 39));
+    OK(tb_optimizer_info(optimizer, &state));
+    CHECK(state.steps == 0 && state.loss_scale == ldexp(1, 39));
+    OK(tb_optimizer_free(optimizer));
+    OK(tb_network_free(network));
+
+    /* Groups of a newer program lie further apart. */
+    options.precision = NULL;
+    OK(tb_network_create_from_graph(engine, graph, &options, &network));
+    OK(tb_graph_free(graph));
+    for (i = 0; i < 2; i++) OK(tb_parameter_group_init(&larger[i].group, sizeof larger[i]));
+    larger[1].group.names = "head.*";
+    adam.groups = &larger[0].group;
+    OK(tb_optimizer_create(network, &adam, &optimizer));
+    OK(tb_optimizer_free(optimizer));
+    larger[1].more = 1;
+    FAILS(tb_optimizer_create(network, &adam, &optimizer), TB_STATUS_INVALID_ARGUMENT, "tb_optimizer_create",
+          "`options.groups[1]`");
+    OK(tb_network_set_loss_scale(network, 1));
+    for (i = 0; i < 2; i++) {
+        OK(tb_network_buffer_info(network, i, &tensor));
+        CHECK(strcmp(tensor.name, buffers[i]) == 0 && strcmp(tensor.kind, "buffer") == 0);
+        CHECK(tensor.rank == 1 && tensor.shape[0] == 4);
+    }
+    FAILS(tb_network_buffer_info(network, 2, &tensor), TB_STATUS_INVALID_ARGUMENT, "tb_network_buffer_info", "`index`");
+
+    /* Buffers follow training runs until they are frozen. */
+    OK(tb_network_read_buffer(network, "norm1.running_mean", &mean_out));
+    OK(tb_network_read_buffer(network, "norm1.running_var", &var_out));
+    for (i = 0; i < 4; i++) CHECK(mean[i] == 0 && var[i] == 1);
+    OK(tb_network_loss_and_gradients(network, &x_view, labels, BATCH, &loss));
+    OK(tb_network_read_buffer(network, "norm1.running_mean", &mean_out));
+    CHECK(mean[0] != 0 && mean[1] != 0);
+    for (i = 0; i < 4; i++) fresh[i] = 0.25f * (float)i;
+    OK(tb_network_write_buffer(network, "norm1.running_mean", &mean_view));
+    OK(tb_network_freeze_batchnorm(network, 1));
+    OK(tb_network_loss_and_gradients(network, &x_view, labels, BATCH, &loss));
+    OK(tb_network_read_buffer(network, "norm1.running_mean", &mean_out));
+    CHECK(same(mean, fresh, 4));
+    OK(tb_network_freeze_batchnorm(network, 0));
+    FAILS(tb_network_read_buffer(network, "conv1.weight", &mean_out), TB_STATUS_NOT_FOUND, "tb_network_read_buffer",
+          "running_mean");
+
+    /* Norms are those of the gradients, whatever the loss scale. */
+    OK(tb_network_set_loss_scale(network, 8));
+    OK(tb_network_loss_and_gradients(network, &x_view, labels, BATCH, &loss));
+    OK(tb_network_set_loss_scale(network, 1));
+    read_gradient(network, "head.weight", gradient, head, 2);
+    for (i = 0, sum = 0; i < 1360; i++) sum += fabs((double)gradient[i]);
+    norms[0].struct_size = sizeof norms[0];
+    OK(tb_network_gradient_norms(network, norms, PARAMETERS));
+    CHECK(strcmp(norms[0].name, "conv1.weight") == 0 && strcmp(norms[5].name, "head.weight") == 0);
+    CHECK(norms[5].struct_size == sizeof norms[0] && norms[5].non_finite == 0);
+    CHECK(near(norms[5].l1, sum, 1e-5 * sum) && norms[5].linf <= norms[5].l2 && norms[5].l2 <= norms[5].l1);
+    OK(tb_network_read_activation(network, "conv1", &activation_out));
+    for (i = 0, sum = 0; i < BATCH * 4 * PIXELS; i++) sum += fabs(activations[i]);
+    CHECK(sum > 0);
+
+    /* The order of sums changes the last bits alone, and can be had again. */
+    OK(tb_network_loss_and_gradients(network, &x_view, labels, BATCH, &loss));
+    read_gradient(network, "conv1.weight", activations, conv1, 4);
+    OK(tb_network_set_reduction_order(network, TB_REDUCTION_ORDER_SEEDED, 3));
+    OK(tb_network_loss_and_gradients(network, &x_view, labels, BATCH, &loss));
+    read_gradient(network, "conv1.weight", gradient, conv1, 4);
+    for (i = 0; i < 36; i++) CHECK(near(gradient[i], activations[i], 1e-4 * (1 + fabs(activations[i]))));
+    OK(tb_network_set_reduction_order(network, TB_REDUCTION_ORDER_FIXED, 0));
+    FAILS(tb_network_set_reduction_order(network, 2, 0), TB_STATUS_INVALID_ARGUMENT, "tb_network_set_reduction_order",
+          "`order`");
+
+    /* Three alternatives at once are what each is alone, by parameter and in sum. */
+    kink_of(&beta, TB_JACOBIAN_BETA, 10, TB_COMPOSITION_EXACT);
+    OK(tb_kink_init(&alpha, sizeof alpha));
+    alpha.kind = TB_KINK_RELU;
+    alpha.alpha = 0.5;
+    OK(tb_kink_init(&at_zero, sizeof at_zero));
+    at_zero.kind = TB_KINK_NORM_POOL;
+    at_zero.at_zero = 1;
+    comparisons[0].struct_size = sizeof comparisons[0];
+    differences[0].struct_size = sizeof differences[0];
+    OK(tb_network_compare(network, &x_view, labels, BATCH, choices, 4, comparisons, ALTERNATIVES, differences,
+                          ALTERNATIVES * PARAMETERS));
+    CHECK(comparisons[0].l1 > 0 && comparisons[2].shared_forward == 1);
+    for (i = 0; i < ALTERNATIVES; i++) {
+        const tb_difference *d = differences + i * PARAMETERS;
+        uint64_t differing = 0;
+        for (k = 0, sum = 0; k < PARAMETERS; k++) {
+            sum += d[k].l1;
+            differing += d[k].differing;
+            CHECK(d[k].struct_size == sizeof *d && strcmp(d[k].name, norms[k].name) == 0);
+        }
+        CHECK(comparisons[i].struct_size == sizeof *comparisons && sum == comparisons[i].l1);
+        CHECK(differing == comparisons[i].differing);
+        /* Behind every kink nothing changes. */
+        CHECK(d[5].differing == 0 && d[6].differing == 0);
+    }
+    /* An array of a newer program's larger structs is filled as far as it is known. */
+    memset(newer, 0xff, sizeof newer);
+    newer[0].comparison.struct_size = sizeof newer[0];
+    OK(tb_network_compare(network, &x_view, labels, BATCH, choices, 4, &newer[0].comparison, ALTERNATIVES, NULL, 0));
+    for (i = 0; i < ALTERNATIVES; i++) {
+        CHECK(newer[i].comparison.struct_size == sizeof newer[i] && newer[i].comparison.l1 == comparisons[i].l1);
+        CHECK(newer[i].comparison.differing == comparisons[i].differing && newer[i].more[0] == UINT64_MAX);
+    }
+    alone.struct_size = sizeof alone;
+    OK(tb_network_compare(network, &x_view, labels, BATCH, choices, 1, &alone, 1, NULL, 0));
+    CHECK(alone.l1 == comparisons[0].l1 && alone.linf == comparisons[0].linf);
+    FAILS(tb_network_compare(network, &x_view, labels, BATCH, choices, 4, comparisons, 2, NULL, 0),
+          TB_STATUS_INVALID_ARGUMENT, "tb_network_compare", "`choices[2].alternative`");
+    OK(tb_network_kink(network, "pool2", &at_zero));
+    CHECK(at_zero.kind == TB_KINK_NORM_POOL && at_zero.at_zero == 0);
+
+    /* Training needs more than evaluation, in step with the batch. */
+    plan.struct_size = inference.struct_size = sizeof plan;
+    OK(tb_network_memory_plan(network, 64, 0, &inference));
+    OK(tb_network_memory_plan(network, 64, 1, &plan));
+    CHECK(plan.total == plan.parameters + plan.gradients + plan.activations + plan.scratch);
+    CHECK(plan.parameters >= 4 * 1422 && plan.activations > inference.activations && plan.largest <= plan.activations);
+    OK(tb_network_memory_plan(network, 128, 1, &inference));
+    CHECK(inference.activations > 3 * (plan.activations / 2) && inference.parameters == plan.parameters);
+    OK(tb_network_free(network));
+}
+
+/* A run that would take more than the engine may is refused before it starts. */
+static void memory_limit(void) {
+    static const float x[8 * PIXELS];
+    static const int64_t one[4] = {1, 1, 28, 28}, eight[4] = {8, 1, 28, 28}, labels[8] = {0};
+    tb_engine *small = NULL;
+    tb_network *network = NULL;
+    tb_engine_options options;
+    tb_memory_plan plan;
+    tb_memory_use before, after;
+    double loss;
+    tb_view one_view = in(x, one, 4, TB_DTYPE_F32), eight_view = in(x, eight, 4, TB_DTYPE_F32);
+    plan.struct_size = sizeof plan;
+    before.struct_size = after.struct_size = sizeof before;
+    OK(tb_network_create(engine, "lenet5", NULL, NULL, &network));
+    OK(tb_network_memory_plan(network, 4, 1, &plan));
+    OK(tb_network_free(network));
+    OK(tb_engine_options_init(&options, sizeof options));
+    options.device = TB_DEVICE_CPU;
+    options.memory_limit = plan.total;
+    OK(tb_engine_create(&options, &small));
+    OK(tb_network_create(small, "lenet5", NULL, NULL, &network));
+    OK(tb_network_loss_and_gradients(network, &one_view, labels, 1, &loss));
+    OK(tb_engine_memory(small, &before));
+    CHECK(before.host_bytes > 0 && before.device_peak == 0);
+    FAILS(tb_network_loss_and_gradients(network, &eight_view, labels, 8, &loss), TB_STATUS_OUT_OF_MEMORY,
+          "tb_network_loss_and_gradients", "memory_limit");
+    OK(tb_network_loss_and_gradients(network, &one_view, labels, 1, &loss));
+    OK(tb_network_free(network));
+    OK(tb_engine_memory(small, &after));
+    CHECK(after.host_bytes < before.host_bytes && after.host_peak >= before.host_peak);
+    OK(tb_engine_free(small));
+}
+
+/* One image whose windows are known: after the ReLU they are (1 1 0 0), (0 0 0 0) from negative inputs, (0 0 0 0) from
+ * inputs of 0, and (2 2 2 2). */
+static void census(void) {
+    static const int64_t input[3] = {1, 4, 4}, x_shape[4] = {1, 1, 4, 4}, one[4] = {1, 1, 1, 1}, two[2] = {2, 4};
+    static const float image[16] = {1, 1, -1, -2, 0, -1, -3, -1, 0, 0, 2, 2, 0, 0, 2, 2};
+    /* The second window receives no gradient: its weights are equal for both classes. */
+    static const float identity[1] = {1}, weights[8] = {1, 3, 1, 1, -1, 3, 2, -1};
+    static const int64_t labels[1] = {0};
+    tb_graph *graph = NULL;
+    tb_network *network = NULL;
+    tb_conv2d_options conv;
+    tb_kink kink;
+    tb_network_properties info;
+    tb_census_entry entries[6];
+    tb_node x;
+    tb_view x_view = in(image, x_shape, 4, TB_DTYPE_F32), identity_view = in(identity, one, 4, TB_DTYPE_F32);
+    tb_view weights_view = in(weights, two, 2, TB_DTYPE_F32);
+    uint64_t windows = 0;
+    uint32_t i;
+    OK(tb_graph_create(input, &graph));
+    OK(tb_conv2d_options_init(&conv, sizeof conv));
+    conv.kernel[0] = conv.kernel[1] = 1;
+    OK(tb_graph_conv2d(graph, "identity", TB_GRAPH_INPUT, 1, &conv, 0, &x));
+    OK(tb_graph_relu(graph, "relu", x, &x));
+    OK(tb_graph_maxpool2d(graph, "pool", x, NULL, &x));
+    OK(tb_graph_flatten(graph, "flatten", x, &x));
+    OK(tb_graph_linear(graph, "head", x, 2, 0, NULL));
+    OK(tb_network_create_from_graph(engine, graph, NULL, &network));
+    OK(tb_graph_free(graph));
+    OK(tb_network_write_parameter(network, "identity.weight", &identity_view));
+    OK(tb_network_write_parameter(network, "head.weight", &weights_view));
+    info.struct_size = sizeof info;
+    OK(tb_network_info(network, &info));
+    CHECK(info.census_count == 6);
+    entries[0].struct_size = sizeof entries[0];
+    OK(tb_network_census(network, &x_view, labels, 1, entries, 6));
+    CHECK(strcmp(entries[0].layer, "relu") == 0 && entries[0].kind == TB_KINK_RELU);
+    CHECK(entries[0].zero == 5 && entries[0].nonzero == 11);
+    for (i = 0; i < 5; i++) {
+        const tb_census_entry *e = &entries[1 + i];
+        CHECK(strcmp(e->layer, "pool") == 0 && e->kind == TB_KINK_MAXPOOL && e->ties == i);
+        CHECK(e->struct_size == sizeof *e);
+        windows += e->zero + e->nonzero;
+    }
+    CHECK(windows == 4);
+    CHECK(entries[3].nonzero == 1 && entries[3].nonzero_alive == 1);
+    CHECK(entries[5].nonzero == 1 && entries[5].nonzero_alive == 1);
+    CHECK(entries[5].zero == 2 && entries[5].zero_alive == 0);
+    /* With ReLU'(0) = 1 the window of zeros passes its gradient on. */
+    OK(tb_kink_init(&kink, sizeof kink));
+    kink.kind = TB_KINK_RELU;
+    kink.alpha = 1;
+    OK(tb_network_set_kink(network, NULL, &kink));
+    OK(tb_network_census(network, &x_view, labels, 1, entries, 6));
+    CHECK(entries[5].zero == 2 && entries[5].zero_alive == 1);
+    FAILS(tb_network_census(network, &x_view, labels, 1, entries, 5), TB_STATUS_INVALID_ARGUMENT, "tb_network_census",
+          "`entry_count`");
+    OK(tb_network_free(network));
+}
+
+/* A path in the folder for files of the tests. */
+static const char *file(const char *name) {
+    static char path[4096];
+    const char *folder = getenv("TIEBREAK_TEST_FOLDER");
+    snprintf(path, sizeof path, "%s/%s", folder ? folder : ".", name);
+    return path;
+}
+
+/* The first `count` bytes of a file, or all, under another name. */
+static long copy_file(const char *from, const char *to, long count) {
+    long size, i;
+    FILE *in_file = fopen(file(from), "rb"), *out_file;
+    if (!CHECK(in_file != NULL)) return 0;
+    out_file = fopen(file(to), "wb");
+    fseek(in_file, 0, SEEK_END);
+    size = ftell(in_file);
+    rewind(in_file);
+    for (i = 0; i < size && (count < 0 || i < count); i++) fputc(fgetc(in_file), out_file);
+    fclose(in_file);
+    fclose(out_file);
+    return size;
+}
+
+static void files(void) {
+    static float x[BATCH * PIXELS];
+    static const int64_t x_shape[4] = {BATCH, 1, 28, 28}, four[1] = {4}, six[1] = {6};
+    static const char *saved[] = {"network.safetensors", "run.safetensors", "part.safetensors", "f64.safetensors"};
+    int64_t labels[BATCH];
+    float saved_var[4], var[4], single[6];
+    double after[3], saved_bias[6];
+    long size, length;
+    int i;
+    tb_graph *graph = own_graph();
+    tb_network *network = NULL, *other = NULL;
+    tb_optimizer *optimizer = NULL;
+    tb_network_options options;
+    tb_optimizer_options sgd;
+    tb_optimizer_properties state;
+    tb_step_report report;
+    tb_view x_view = in(x, x_shape, 4, TB_DTYPE_F32);
+    tb_view_mut saved_out = out(saved_var, four, 1, TB_DTYPE_F32), var_out = out(var, four, 1, TB_DTYPE_F32);
+    tb_view_mut bias_out = out(saved_bias, six, 1, TB_DTYPE_F64), bias_single = out(single, six, 1, TB_DTYPE_F32);
+    pictures(x, labels);
+    report.struct_size = sizeof report;
+    state.struct_size = sizeof state;
+    OK(tb_network_options_init(&options, sizeof options));
+    OK(tb_optimizer_options_init(&sgd, sizeof sgd, TB_ALGORITHM_SGD));
+    sgd.momentum = 0.9;
+    OK(tb_network_create_from_graph(engine, graph, &options, &network));
+    options.seed = 99;
+    OK(tb_network_create_from_graph(engine, graph, &options, &other));
+    OK(tb_graph_free(graph));
+    OK(tb_optimizer_create(network, &sgd, &optimizer));
+    OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, NULL));
+
+    /* A network goes to a file and into another one: parameters and buffers. */
+    OK(tb_network_save(network, file(saved[0])));
+    OK(tb_network_read_buffer(network, "norm1.running_var", &saved_out));
+    OK(tb_network_load(other, file(saved[0]), 0));
+    OK(tb_network_read_buffer(other, "norm1.running_var", &var_out));
+    CHECK(same(saved_var, var, 4) && var[0] != 1);
+    OK(tb_network_loss_and_gradients(network, &x_view, labels, BATCH, &after[0]));
+    OK(tb_network_loss_and_gradients(other, &x_view, labels, BATCH, &after[1]));
+    CHECK(near(after[0], after[1], 0.2)); /* dropout draws from another seed */
+    OK(tb_network_evaluate(network, &x_view, labels, BATCH, &after[0], &(size_t){0}));
+
+    /* Whatever is cut off is missed, and the network stays as it was. */
+    OK(tb_network_load(network, file(saved[0]), 0));
+    OK(tb_network_evaluate(network, &x_view, labels, BATCH, &after[0], &(size_t){0}));
+    size = copy_file(saved[0], saved[2], -1);
+    for (length = 0; length < size; length += size / 7) {
+        copy_file(saved[0], saved[2], length);
+        FAILS(tb_network_load(network, file(saved[2]), 0), TB_STATUS_FORMAT, "tb_network_load", "part.safetensors");
+    }
+    FAILS(tb_network_load(network, file("none.safetensors"), 0), TB_STATUS_IO, "tb_network_load", "none.safetensors");
+    FAILS(tb_network_save(network, file("none/network.safetensors")), TB_STATUS_IO, "tb_network_save", "none");
+    OK(tb_network_evaluate(network, &x_view, labels, BATCH, &after[1], &(size_t){0}));
+    CHECK(after[0] == after[1]);
+    OK(tb_network_free(other));
+
+    /* Another dtype is refused, or rounded where that is asked for. */
+    options.precision = "f64";
+    OK(tb_network_create(engine, "lenet5", NULL, &options, &other));
+    OK(tb_network_save(other, file(saved[3])));
+    OK(tb_network_read_parameter(other, "features.0.bias", &bias_out));
+    FAILS(tb_network_load(network, file(saved[3]), 1), TB_STATUS_FORMAT, "tb_network_load", "conv1.weight");
+    OK(tb_network_free(other));
+    options.precision = "f32";
+    options.seed = 1;
+    OK(tb_network_create(engine, "lenet5", NULL, &options, &other));
+    FAILS(tb_network_load(other, file(saved[3]), 0), TB_STATUS_FORMAT, "tb_network_load", "f64");
+    OK(tb_network_load(other, file(saved[3]), 1));
+    OK(tb_network_read_parameter(other, "features.0.bias", &bias_single));
+    for (i = 0; i < 6; i++) CHECK(single[i] == (float)saved_bias[i]);
+    OK(tb_network_free(other));
+
+    /* A run goes on from its file with the bits that it would have had. */
+    OK(tb_optimizer_set_learning_rate(optimizer, 0.02));
+    OK(tb_optimizer_save(optimizer, file(saved[1])));
+    for (i = 0; i < 3; i++) {
+        OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, &report));
+        after[i] = report.loss;
+    }
+    OK(tb_optimizer_set_learning_rate(optimizer, 0.5));
+    OK(tb_optimizer_load(optimizer, file(saved[1])));
+    OK(tb_optimizer_info(optimizer, &state));
+    CHECK(state.steps == 1 && state.learning_rate == 0.02);
+    for (i = 0; i < 3; i++) {
+        OK(tb_optimizer_train_step(optimizer, &x_view, labels, BATCH, &report));
+        CHECK(after[i] == report.loss);
+    }
+    FAILS(tb_optimizer_load(optimizer, file(saved[0])), TB_STATUS_FORMAT, "tb_optimizer_load", "network.safetensors");
+    size = copy_file(saved[1], saved[2], -1);
+    copy_file(saved[1], saved[2], size - 1);
+    FAILS(tb_optimizer_load(optimizer, file(saved[2])), TB_STATUS_FORMAT, "tb_optimizer_load", "part.safetensors");
+    OK(tb_optimizer_info(optimizer, &state));
+    CHECK(state.steps == 4);
+    OK(tb_optimizer_free(optimizer));
+    OK(tb_network_free(network));
+    for (i = 0; i < 4; i++) CHECK(remove(file(saved[i])) == 0);
 }
 
 /* Structs of a newer program, with fields that this library does not know, and of a broken one. */
@@ -603,10 +1457,23 @@ int main(int argc, char **argv) {
     conv2d();
     linear();
     cross_entropy();
-    sgd();
+    batchnorm();
+    norm_pool2d();
+    avgpool2d();
+    add();
+    concat();
+    dropout();
+    quantize();
+    optimizers();
+    schedules();
     empty();
     networks();
     dtypes();
+    graphs();
+    own_networks();
+    memory_limit();
+    census();
+    files();
     struct_sizes();
     OK(tb_engine_free(engine));
     return finish("abi_test");

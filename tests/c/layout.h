@@ -31,13 +31,14 @@ FIELD(tb_view_mut, shape, 8);
 FIELD(tb_view_mut, rank, 16);
 FIELD(tb_view_mut, dtype, 20);
 
-LAYOUT(sizeof(tb_engine_options) == 40);
+LAYOUT(sizeof(tb_engine_options) == 48);
 FIELD(tb_engine_options, struct_size, 0);
 FIELD(tb_engine_options, device, 8);
 FIELD(tb_engine_options, threads, 12);
 FIELD(tb_engine_options, adapter, 16);
 FIELD(tb_engine_options, log, 24);
 FIELD(tb_engine_options, log_user_data, 32);
+FIELD(tb_engine_options, memory_limit, 40);
 
 LAYOUT(sizeof(tb_engine_properties) == 536);
 FIELD(tb_engine_properties, struct_size, 0);
@@ -47,7 +48,14 @@ FIELD(tb_engine_properties, threads, 16);
 FIELD(tb_engine_properties, name, 20);
 FIELD(tb_engine_properties, driver, 276);
 
-LAYOUT(sizeof(tb_kink) == 48);
+LAYOUT(sizeof(tb_memory_use) == 40);
+FIELD(tb_memory_use, struct_size, 0);
+FIELD(tb_memory_use, host_bytes, 8);
+FIELD(tb_memory_use, host_peak, 16);
+FIELD(tb_memory_use, device_bytes, 24);
+FIELD(tb_memory_use, device_peak, 32);
+
+LAYOUT(sizeof(tb_kink) == 56);
 FIELD(tb_kink, struct_size, 0);
 FIELD(tb_kink, kind, 8);
 FIELD(tb_kink, jacobian, 12);
@@ -56,34 +64,54 @@ FIELD(tb_kink, reserved, 20);
 FIELD(tb_kink, beta, 24);
 FIELD(tb_kink, seed, 32);
 FIELD(tb_kink, alpha, 40);
+FIELD(tb_kink, at_zero, 48);
 
-LAYOUT(sizeof(tb_conv2d_options) == 40);
+LAYOUT(sizeof(tb_conv2d_options) == 80);
 FIELD(tb_conv2d_options, struct_size, 0);
 FIELD(tb_conv2d_options, stride, 8);
 FIELD(tb_conv2d_options, padding, 24);
+FIELD(tb_conv2d_options, dilation, 40);
+FIELD(tb_conv2d_options, groups, 56);
+FIELD(tb_conv2d_options, kernel, 64);
 
-LAYOUT(sizeof(tb_maxpool2d_options) == 56);
-FIELD(tb_maxpool2d_options, struct_size, 0);
-FIELD(tb_maxpool2d_options, kernel, 8);
-FIELD(tb_maxpool2d_options, stride, 24);
-FIELD(tb_maxpool2d_options, padding, 40);
+LAYOUT(sizeof(tb_pool2d_options) == 56);
+FIELD(tb_pool2d_options, struct_size, 0);
+FIELD(tb_pool2d_options, kernel, 8);
+FIELD(tb_pool2d_options, stride, 24);
+FIELD(tb_pool2d_options, padding, 40);
 
-LAYOUT(sizeof(tb_network_options) == 24);
-FIELD(tb_network_options, struct_size, 0);
-FIELD(tb_network_options, dtype, 8);
-FIELD(tb_network_options, classes, 12);
-FIELD(tb_network_options, seed, 16);
+LAYOUT(sizeof(tb_batchnorm_options) == 24);
+FIELD(tb_batchnorm_options, struct_size, 0);
+FIELD(tb_batchnorm_options, eps, 8);
+FIELD(tb_batchnorm_options, momentum, 16);
 
-LAYOUT(sizeof(tb_network_properties) == 328);
-FIELD(tb_network_properties, struct_size, 0);
-FIELD(tb_network_properties, dtype, 8);
-FIELD(tb_network_properties, gpu, 12);
-FIELD(tb_network_properties, parameter_count, 16);
-FIELD(tb_network_properties, layer_count, 24);
-FIELD(tb_network_properties, classes, 32);
-FIELD(tb_network_properties, allocated_bytes, 40);
-FIELD(tb_network_properties, input_shape, 48);
-FIELD(tb_network_properties, placement, 72);
+LAYOUT(sizeof(tb_parameter_group) == 32);
+FIELD(tb_parameter_group, struct_size, 0);
+FIELD(tb_parameter_group, names, 8);
+FIELD(tb_parameter_group, learning_rate_factor, 16);
+FIELD(tb_parameter_group, weight_decay, 24);
+
+LAYOUT(sizeof(tb_optimizer_options) == 144);
+FIELD(tb_optimizer_options, struct_size, 0);
+FIELD(tb_optimizer_options, algorithm, 8);
+FIELD(tb_optimizer_options, nesterov, 12);
+FIELD(tb_optimizer_options, amsgrad, 16);
+FIELD(tb_optimizer_options, centered, 20);
+FIELD(tb_optimizer_options, learning_rate, 24);
+FIELD(tb_optimizer_options, weight_decay, 32);
+FIELD(tb_optimizer_options, momentum, 40);
+FIELD(tb_optimizer_options, dampening, 48);
+FIELD(tb_optimizer_options, betas, 56);
+FIELD(tb_optimizer_options, alpha, 72);
+FIELD(tb_optimizer_options, eps, 80);
+FIELD(tb_optimizer_options, groups, 88);
+FIELD(tb_optimizer_options, group_count, 96);
+FIELD(tb_optimizer_options, clip_norm, 104);
+FIELD(tb_optimizer_options, grad_scaler, 112);
+FIELD(tb_optimizer_options, growth_interval, 116);
+FIELD(tb_optimizer_options, loss_scale, 120);
+FIELD(tb_optimizer_options, growth_factor, 128);
+FIELD(tb_optimizer_options, backoff_factor, 136);
 
 LAYOUT(sizeof(tb_tensor_properties) == 240);
 FIELD(tb_tensor_properties, struct_size, 0);
@@ -91,6 +119,47 @@ FIELD(tb_tensor_properties, name, 8);
 FIELD(tb_tensor_properties, kind, 136);
 FIELD(tb_tensor_properties, rank, 168);
 FIELD(tb_tensor_properties, shape, 176);
+
+LAYOUT(sizeof(tb_zoo_options) == 64);
+FIELD(tb_zoo_options, struct_size, 0);
+FIELD(tb_zoo_options, classes, 8);
+FIELD(tb_zoo_options, batch_norm, 12);
+FIELD(tb_zoo_options, base_width, 16);
+FIELD(tb_zoo_options, hidden, 20);
+FIELD(tb_zoo_options, input_shape, 32);
+FIELD(tb_zoo_options, variant, 56);
+
+LAYOUT(sizeof(tb_graph_properties) == 40);
+FIELD(tb_graph_properties, struct_size, 0);
+FIELD(tb_graph_properties, layer_count, 8);
+FIELD(tb_graph_properties, input_shape, 16);
+
+LAYOUT(sizeof(tb_network_options) == 32);
+FIELD(tb_network_options, struct_size, 0);
+FIELD(tb_network_options, precision, 8);
+FIELD(tb_network_options, initialization, 16);
+FIELD(tb_network_options, seed, 24);
+
+LAYOUT(sizeof(tb_network_properties) == 416);
+FIELD(tb_network_properties, struct_size, 0);
+FIELD(tb_network_properties, dtype, 8);
+FIELD(tb_network_properties, parameter_dtype, 12);
+FIELD(tb_network_properties, gpu, 16);
+FIELD(tb_network_properties, reserved, 20);
+FIELD(tb_network_properties, parameter_count, 24);
+FIELD(tb_network_properties, buffer_count, 32);
+FIELD(tb_network_properties, layer_count, 40);
+FIELD(tb_network_properties, census_count, 48);
+FIELD(tb_network_properties, classes, 56);
+FIELD(tb_network_properties, allocated_bytes, 64);
+FIELD(tb_network_properties, input_shape, 72);
+FIELD(tb_network_properties, precision, 96);
+FIELD(tb_network_properties, placement, 160);
+
+LAYOUT(sizeof(tb_choice) == 24);
+FIELD(tb_choice, alternative, 0);
+FIELD(tb_choice, layer, 8);
+FIELD(tb_choice, kink, 16);
 
 LAYOUT(sizeof(tb_comparison) == 64);
 FIELD(tb_comparison, struct_size, 0);
@@ -101,15 +170,69 @@ FIELD(tb_comparison, differing, 32);
 FIELD(tb_comparison, losses, 40);
 FIELD(tb_comparison, shared_forward, 56);
 
-LAYOUT(sizeof(tb_sgd_options) == 40);
-FIELD(tb_sgd_options, struct_size, 0);
-FIELD(tb_sgd_options, learning_rate, 8);
-FIELD(tb_sgd_options, momentum, 16);
-FIELD(tb_sgd_options, weight_decay, 24);
-FIELD(tb_sgd_options, nesterov, 32);
+LAYOUT(sizeof(tb_difference) == 168);
+FIELD(tb_difference, struct_size, 0);
+FIELD(tb_difference, name, 8);
+FIELD(tb_difference, l1, 136);
+FIELD(tb_difference, l2, 144);
+FIELD(tb_difference, linf, 152);
+FIELD(tb_difference, differing, 160);
+
+LAYOUT(sizeof(tb_norms) == 168);
+FIELD(tb_norms, struct_size, 0);
+FIELD(tb_norms, name, 8);
+FIELD(tb_norms, l1, 136);
+FIELD(tb_norms, l2, 144);
+FIELD(tb_norms, linf, 152);
+FIELD(tb_norms, non_finite, 160);
+
+LAYOUT(sizeof(tb_census_entry) == 176);
+FIELD(tb_census_entry, struct_size, 0);
+FIELD(tb_census_entry, layer, 8);
+FIELD(tb_census_entry, kind, 136);
+FIELD(tb_census_entry, ties, 140);
+FIELD(tb_census_entry, zero, 144);
+FIELD(tb_census_entry, zero_alive, 152);
+FIELD(tb_census_entry, nonzero, 160);
+FIELD(tb_census_entry, nonzero_alive, 168);
+
+LAYOUT(sizeof(tb_memory_plan) == 56);
+FIELD(tb_memory_plan, struct_size, 0);
+FIELD(tb_memory_plan, parameters, 8);
+FIELD(tb_memory_plan, gradients, 16);
+FIELD(tb_memory_plan, activations, 24);
+FIELD(tb_memory_plan, scratch, 32);
+FIELD(tb_memory_plan, largest, 40);
+FIELD(tb_memory_plan, total, 48);
+
+LAYOUT(sizeof(tb_optimizer_properties) == 40);
+FIELD(tb_optimizer_properties, struct_size, 0);
+FIELD(tb_optimizer_properties, learning_rate, 8);
+FIELD(tb_optimizer_properties, loss_scale, 16);
+FIELD(tb_optimizer_properties, steps, 24);
+FIELD(tb_optimizer_properties, algorithm, 32);
+
+LAYOUT(sizeof(tb_step_report) == 40);
+FIELD(tb_step_report, struct_size, 0);
+FIELD(tb_step_report, loss, 8);
+FIELD(tb_step_report, gradient_norm, 16);
+FIELD(tb_step_report, loss_scale, 24);
+FIELD(tb_step_report, skipped, 32);
+
+LAYOUT(sizeof(tb_schedule) == 64);
+FIELD(tb_schedule, struct_size, 0);
+FIELD(tb_schedule, kind, 8);
+FIELD(tb_schedule, gamma, 16);
+FIELD(tb_schedule, step_size, 24);
+FIELD(tb_schedule, milestones, 32);
+FIELD(tb_schedule, milestone_count, 40);
+FIELD(tb_schedule, t_max, 48);
+FIELD(tb_schedule, eta_min, 56);
 
 LAYOUT(sizeof(tb_status) == 4 && sizeof(tb_dtype) == 4 && sizeof(tb_device) == 4 && sizeof(tb_log_level) == 4);
 LAYOUT(sizeof(tb_kink_kind) == 4 && sizeof(tb_jacobian) == 4 && sizeof(tb_composition) == 4);
+LAYOUT(sizeof(tb_algorithm) == 4 && sizeof(tb_schedule_kind) == 4 && sizeof(tb_reduction_order) == 4);
+LAYOUT(sizeof(tb_node) == sizeof(size_t));
 
 LAYOUT(TB_STATUS_OK == 0 && TB_STATUS_NULL_POINTER == 1 && TB_STATUS_INVALID_HANDLE == 2);
 LAYOUT(TB_STATUS_INVALID_ARGUMENT == 3 && TB_STATUS_SHAPE_MISMATCH == 4 && TB_STATUS_DTYPE_MISMATCH == 5);
@@ -119,9 +242,13 @@ LAYOUT(TB_STATUS_CANCELLED == 13 && TB_STATUS_PANIC == 255);
 LAYOUT(TB_DTYPE_F16 == 1 && TB_DTYPE_F32 == 2 && TB_DTYPE_F64 == 3);
 LAYOUT(TB_DEVICE_AUTO == 0 && TB_DEVICE_CPU == 1 && TB_DEVICE_GPU == 2);
 LAYOUT(TB_LOG_LEVEL_WARNING == 1 && TB_LOG_LEVEL_INFO == 2);
-LAYOUT(TB_KINK_MAXPOOL == 0 && TB_KINK_RELU == 1);
+LAYOUT(TB_KINK_MAXPOOL == 0 && TB_KINK_RELU == 1 && TB_KINK_NORM_POOL == 2);
 LAYOUT(TB_JACOBIAN_NATIVE == 0 && TB_JACOBIAN_LAST == 1 && TB_JACOBIAN_MINIMAL == 2 && TB_JACOBIAN_BETA == 3);
 LAYOUT(TB_JACOBIAN_RANDOM == 4);
 LAYOUT(TB_COMPOSITION_EXACT == 0 && TB_COMPOSITION_SPLIT == 1 && TB_COMPOSITION_COUPLED == 2);
+LAYOUT(TB_ALGORITHM_SGD == 0 && TB_ALGORITHM_ADAM == 1 && TB_ALGORITHM_ADAMW == 2 && TB_ALGORITHM_RMS_PROP == 3);
+LAYOUT(TB_GRAPH_INPUT == 0 && TB_REDUCTION_ORDER_FIXED == 0 && TB_REDUCTION_ORDER_SEEDED == 1);
+LAYOUT(TB_SCHEDULE_CONSTANT == 0 && TB_SCHEDULE_STEP == 1 && TB_SCHEDULE_MULTI_STEP == 2);
+LAYOUT(TB_SCHEDULE_EXPONENTIAL == 3 && TB_SCHEDULE_COSINE == 4);
 
 #endif

@@ -20,7 +20,8 @@
 
 #include "check.h"
 
-enum { SLOTS = 4, RANK = 10, DOUBLES = 4096, BATCH = 2, PIXELS = 28 * 28, CLASSES = 10 };
+enum { SLOTS = 9, RANK = 10, DOUBLES = 4096, BATCH = 2, PIXELS = 28 * 28, CLASSES = 10 };
+enum { PARAMETERS = 18, CENSUS = 4 + 2 * 5, NODES = 2 }; /* of lenet5_bn */
 
 /* A tensor of a call. Its memory has room for every wrong shape and dtype that is tried on it. */
 typedef struct slot {
@@ -51,13 +52,33 @@ typedef struct arguments {
     int64_t *x_shape, *y_shape;
     size_t struct_size;
     size_t index;
-    double learning_rate;
+    double number;
+    int32_t flag;
+    tb_node *node_out;
+    tb_graph *graph;
+    tb_zoo_options *zoo;
+    tb_choice *choices;
+    size_t choice_count;
+    void *array; /* of structs that the library fills */
+    size_t array_count;
+    void *more; /* a second one, which may be missing */
+    size_t more_count;
 } arguments;
 
-typedef enum handle_kind { NONE, ENGINE, NETWORK, OPTIMIZER } handle_kind;
+typedef enum handle_kind { NONE, ENGINE, GRAPH, NETWORK, OPTIMIZER } handle_kind;
 
 /* What kind of struct an options pointer points to. */
-typedef enum options_kind { NO_OPTIONS, ENGINE_OPTIONS, CONV, POOL, NETWORK_OPTIONS, SGD } options_kind;
+typedef enum options_kind {
+    NO_OPTIONS,
+    ENGINE_OPTIONS,
+    CONV,
+    POOL,
+    BATCHNORM,
+    ZOO,
+    NETWORK_OPTIONS,
+    OPTIMIZER_OPTIONS,
+    SCHEDULE
+} options_kind;
 
 typedef struct function {
     const char *name;
@@ -65,36 +86,57 @@ typedef struct function {
     void (*prepare)(arguments *);
     handle_kind handle;
     options_kind options;
-    int kink; /* 0: takes none, 1: MaxPool's, 2: ReLU's, 3: either's */
+    int kink; /* 0: takes none, 1: MaxPool's, 2: ReLU's, 3: norm pooling's, 4: any */
 } function;
 
 static tb_engine *engine;
+static tb_graph *graph, *finished; /* the first grows, the second is a whole network */
 static tb_network *network;
 static tb_optimizer *optimizer;
 
-static double memory[SLOTS + 1][DOUBLES];
+static double memory[SLOTS + 1][DOUBLES], large[BATCH * 6 * 24 * 24 * 2];
 static union {
     tb_engine_options engine;
     tb_conv2d_options conv;
-    tb_maxpool2d_options pool;
+    tb_pool2d_options pool;
+    tb_batchnorm_options batchnorm;
+    tb_zoo_options zoo;
     tb_network_options network;
-    tb_sgd_options sgd;
+    tb_optimizer_options optimizer;
+    tb_schedule schedule;
     unsigned char room[512];
 } options;
+static union {
+    tb_zoo_options zoo;
+    unsigned char room[512];
+} zoo;
+static tb_parameter_group groups[2];
+static tb_choice choices[2];
+static tb_comparison comparisons[2];
+static tb_difference differences[2 * PARAMETERS];
+static tb_norms norms[PARAMETERS];
+static tb_census_entry entries[CENSUS];
 static union {
     tb_kink kink;
     unsigned char room[512];
 } kink;
 static union {
     tb_engine_properties engine;
+    tb_memory_use memory;
+    tb_graph_properties graph;
     tb_network_properties network;
     tb_tensor_properties tensor;
-    tb_comparison comparison;
+    tb_memory_plan plan;
+    tb_optimizer_properties optimizer;
+    tb_step_report report;
+    tb_kink kink;
     unsigned char room[2048];
 } properties;
 static int64_t labels[BATCH + 1], x_shape[4], y_shape[4];
+static tb_node nodes[NODES], node_room;
+static uint64_t milestones[2];
 static uint8_t byte_room[4096];
-static char name_room[64], layer_room[64];
+static char name_room[64], layer_room[64], path_room[4096];
 static double loss_room;
 static size_t size_room;
 static void *handle_room;
@@ -133,8 +175,10 @@ static void set(arguments *a) {
     memset(&kink, 0, sizeof kink);
     memset(&properties, 0, sizeof properties);
     OK(tb_kink_init(&kink.kink, sizeof kink.kink));
+    OK(tb_zoo_options_init(&zoo.zoo, sizeof zoo.zoo));
     for (i = 0; i <= BATCH; i++) labels[i] = i;
     a->kink = &kink.kink;
+    nodes[0] = nodes[1] = TB_GRAPH_INPUT;
     a->labels = labels;
     a->label_count = BATCH;
     a->bytes = byte_room;
@@ -147,7 +191,10 @@ static void set(arguments *a) {
     a->properties = &properties;
     a->x_shape = x_shape;
     a->y_shape = y_shape;
-    a->learning_rate = 0.01;
+    a->number = 0.01;
+    a->node_out = &node_room;
+    a->graph = finished;
+    a->zoo = &zoo.zoo;
 }
 
 static void conv_options(void) {
@@ -155,12 +202,24 @@ static void conv_options(void) {
 }
 
 static void pool_options(void) {
-    OK(tb_maxpool2d_options_init(&options.pool, sizeof options.pool));
+    OK(tb_pool2d_options_init(&options.pool, sizeof options.pool));
 }
 
-static void sgd_options(void) {
-    OK(tb_sgd_options_init(&options.sgd, sizeof options.sgd));
-    options.sgd.momentum = 0.9;
+static void batchnorm_options(void) {
+    OK(tb_batchnorm_options_init(&options.batchnorm, sizeof options.batchnorm));
+}
+
+static void optimizer_options(tb_algorithm algorithm) {
+    OK(tb_optimizer_options_init(&options.optimizer, sizeof options.optimizer, algorithm));
+    options.optimizer.momentum = 0.9;
+    options.optimizer.amsgrad = options.optimizer.centered = 1;
+}
+
+/* A path in the folder for files of the tests. */
+static char *file(const char *name) {
+    const char *folder = getenv("TIEBREAK_TEST_FOLDER");
+    snprintf(path_room, sizeof path_room, "%s/%s", folder ? folder : ".", name);
+    return path_room;
 }
 
 static void p_engine_create(arguments *a) {
@@ -180,6 +239,13 @@ static void p_engine_info(arguments *a) {
 }
 static tb_status c_engine_info(arguments *a) {
     return tb_engine_info(a->handle, a->properties);
+}
+
+static void p_engine_memory(arguments *a) {
+    a->struct_size = properties.memory.struct_size = sizeof properties.memory;
+}
+static tb_status c_engine_memory(arguments *a) {
+    return tb_engine_memory(a->handle, a->properties);
 }
 
 static void p_conv_forward(arguments *a) {
@@ -221,7 +287,7 @@ static void p_output_shape(arguments *a) {
     pool_options();
 }
 static tb_status c_output_shape(arguments *a) {
-    return tb_maxpool2d_output_shape(a->x_shape, a->options, a->y_shape, a->size_out);
+    return tb_pool2d_output_shape(a->x_shape, a->options, a->y_shape, a->size_out);
 }
 
 static void p_pool_forward(arguments *a) {
@@ -243,6 +309,169 @@ static void p_pool_backward(arguments *a) {
 }
 static tb_status c_pool_backward(arguments *a) {
     return tb_maxpool2d_backward(a->handle, IN(0), a->bytes, a->bytes_size, a->options, a->kink, OUT(1));
+}
+
+static void p_norm_pool_forward(arguments *a) {
+    tensor(a, "x", 0, 4, 2, 3, 5, 7);
+    tensor(a, "y", 1, 4, 2, 3, 2, 3);
+    pool_options();
+}
+static tb_status c_norm_pool_forward(arguments *a) {
+    return tb_norm_pool2d_forward(a->handle, IN(0), a->options, OUT(1));
+}
+static tb_status c_avgpool_forward(arguments *a) {
+    return tb_avgpool2d_forward(a->handle, IN(0), a->options, OUT(1));
+}
+
+static void p_norm_pool_backward(arguments *a) {
+    tensor(a, "x", 0, 4, 2, 3, 5, 7);
+    tensor(a, "y", 0, 4, 2, 3, 2, 3);
+    tensor(a, "gy", 0, 4, 2, 3, 2, 3);
+    tensor(a, "gx", 1, 4, 2, 3, 5, 7);
+    kink.kink.kind = TB_KINK_NORM_POOL;
+    pool_options();
+}
+static tb_status c_norm_pool_backward(arguments *a) {
+    return tb_norm_pool2d_backward(a->handle, IN(0), IN(1), IN(2), a->options, a->kink, OUT(3));
+}
+
+static void p_avgpool_backward(arguments *a) {
+    tensor(a, "gy", 0, 4, 2, 3, 2, 3);
+    tensor(a, "gx", 1, 4, 2, 3, 5, 7);
+    pool_options();
+}
+static tb_status c_avgpool_backward(arguments *a) {
+    return tb_avgpool2d_backward(a->handle, IN(0), a->options, OUT(1));
+}
+
+static void p_adaptive_forward(arguments *a) {
+    tensor(a, "x", 0, 4, 2, 3, 4, 6);
+    tensor(a, "y", 1, 4, 2, 3, 2, 3);
+}
+static tb_status c_adaptive_forward(arguments *a) {
+    return tb_adaptive_avgpool2d_forward(a->handle, IN(0), OUT(1));
+}
+static void p_adaptive_backward(arguments *a) {
+    tensor(a, "gy", 0, 4, 2, 3, 2, 3);
+    tensor(a, "gx", 1, 4, 2, 3, 4, 6);
+}
+static tb_status c_adaptive_backward(arguments *a) {
+    return tb_adaptive_avgpool2d_backward(a->handle, IN(0), OUT(1));
+}
+
+static void p_batchnorm_forward(arguments *a) {
+    tensor(a, "x", 0, 4, 2, 3, 4, 5);
+    tensor(a, "weight", 0, 1, 3, 0, 0, 0);
+    tensor(a, "bias", 0, 1, 3, 0, 0, 0);
+    tensor(a, "y", 1, 4, 2, 3, 4, 5);
+    tensor(a, "mean", 1, 1, 3, 0, 0, 0);
+    tensor(a, "inv_std", 1, 1, 3, 0, 0, 0);
+    tensor(a, "running_mean", 1, 1, 3, 0, 0, 0);
+    tensor(a, "running_var", 1, 1, 3, 0, 0, 0);
+    batchnorm_options();
+}
+static tb_status c_batchnorm_forward(arguments *a) {
+    return tb_batchnorm_forward(a->handle, IN(0), IN(1), IN(2), a->options, OUT(3), OUT(4), OUT(5), OUT(6), OUT(7));
+}
+
+static void p_batchnorm_inference(arguments *a) {
+    tensor(a, "x", 0, 2, 2, 3, 0, 0);
+    tensor(a, "weight", 0, 1, 3, 0, 0, 0);
+    tensor(a, "bias", 0, 1, 3, 0, 0, 0);
+    tensor(a, "running_mean", 0, 1, 3, 0, 0, 0);
+    tensor(a, "running_var", 0, 1, 3, 0, 0, 0);
+    tensor(a, "y", 1, 2, 2, 3, 0, 0);
+    batchnorm_options();
+}
+static tb_status c_batchnorm_inference(arguments *a) {
+    return tb_batchnorm_inference(a->handle, IN(0), IN(1), IN(2), IN(3), IN(4), a->options, OUT(5));
+}
+
+static void p_batchnorm_backward(arguments *a) {
+    tensor(a, "x", 0, 4, 2, 3, 4, 5);
+    tensor(a, "gy", 0, 4, 2, 3, 4, 5);
+    tensor(a, "weight", 0, 1, 3, 0, 0, 0);
+    tensor(a, "mean", 0, 1, 3, 0, 0, 0);
+    tensor(a, "inv_std", 0, 1, 3, 0, 0, 0);
+    tensor(a, "gx", 1, 4, 2, 3, 4, 5);
+    tensor(a, "gweight", 1, 1, 3, 0, 0, 0);
+    tensor(a, "gbias", 1, 1, 3, 0, 0, 0);
+    batchnorm_options();
+}
+static tb_status c_batchnorm_backward(arguments *a) {
+    return tb_batchnorm_backward(a->handle, IN(0), IN(1), IN(2), IN(3), IN(4), OUT(5), OUT(6), OUT(7));
+}
+static void p_batchnorm_inference_backward(arguments *a) {
+    p_batchnorm_backward(a);
+    a->slots[3].name = "running_mean";
+    a->slots[4].name = "running_var";
+}
+static tb_status c_batchnorm_inference_backward(arguments *a) {
+    return tb_batchnorm_inference_backward(a->handle, IN(0), IN(1), IN(2), IN(3), IN(4), a->options, OUT(5), OUT(6),
+                                           OUT(7));
+}
+
+static void p_add(arguments *a) {
+    tensor(a, "a", 0, 3, 2, 3, 4, 0);
+    tensor(a, "b", 0, 3, 2, 3, 4, 0);
+    tensor(a, "y", 1, 3, 2, 3, 4, 0);
+}
+static tb_status c_add(arguments *a) {
+    return tb_add(a->handle, IN(0), IN(1), OUT(2));
+}
+
+/* Parts of an array cannot be NULL themselves. */
+static void p_concat(arguments *a) {
+    tensor(a, "inputs[0]", 0, 3, 2, 1, 4, 0);
+    tensor(a, "inputs[1]", 0, 3, 2, 2, 4, 0);
+    tensor(a, "y", 1, 3, 2, 3, 4, 0);
+    a->slots[0].optional = a->slots[1].optional = 1;
+    a->array_count = 2;
+}
+static tb_status c_concat(arguments *a) {
+    tb_view parts[2];
+    parts[0] = a->slots[0].in;
+    parts[1] = a->slots[1].in;
+    return tb_concat(a->handle, a->flag ? NULL : parts, a->array_count, OUT(2));
+}
+static void p_concat_backward(arguments *a) {
+    tensor(a, "gy", 0, 3, 2, 3, 4, 0);
+    tensor(a, "gradients[0]", 1, 3, 2, 1, 4, 0);
+    tensor(a, "gradients[1]", 1, 3, 2, 2, 4, 0);
+    a->slots[1].optional = a->slots[2].optional = 1;
+    a->array_count = 2;
+}
+static tb_status c_concat_backward(arguments *a) {
+    tb_view_mut parts[2];
+    parts[0] = a->slots[1].out;
+    parts[1] = a->slots[2].out;
+    return tb_concat_backward(a->handle, IN(0), a->flag ? NULL : parts, a->array_count);
+}
+
+static void p_dropout_forward(arguments *a) {
+    tensor(a, "x", 0, 3, 2, 3, 4, 0);
+    tensor(a, "y", 1, 3, 2, 3, 4, 0);
+}
+static tb_status c_dropout_forward(arguments *a) {
+    return tb_dropout_forward(a->handle, IN(0), a->number, 1, 2, OUT(1));
+}
+static void p_dropout_backward(arguments *a) {
+    tensor(a, "gy", 0, 3, 2, 3, 4, 0);
+    tensor(a, "gx", 1, 3, 2, 3, 4, 0);
+}
+static tb_status c_dropout_backward(arguments *a) {
+    return tb_dropout_backward(a->handle, IN(0), a->number, 1, 2, OUT(1));
+}
+
+static void p_quantize(arguments *a) {
+    (void)a;
+    strcpy(name_room, "e5m2:stochastic(1)");
+    memory[0][0] = 1;
+    x_shape[0] = 3;
+}
+static tb_status c_quantize(arguments *a) {
+    const tb_view_mut x = {memory[0], x_shape, 1, a->flag ? a->flag : TB_DTYPE_F32};
+    return tb_quantize(a->handle, a->name, 1, a->properties ? &x : NULL);
 }
 
 static void p_relu_forward(arguments *a) {
@@ -306,9 +535,111 @@ static void p_network_create(arguments *a) {
     OK(tb_network_options_init(&options.network, sizeof options.network));
 }
 static tb_status c_network_create(arguments *a) {
-    tb_status status = tb_network_create(a->handle, a->name, a->options, a->handle_out);
+    tb_status status = tb_network_create(a->handle, a->name, a->zoo, a->options, a->handle_out);
     if (status == TB_STATUS_OK) CHECK(tb_network_free(handle_room) == TB_STATUS_OK);
     return status;
+}
+static tb_status c_network_create_from_graph(arguments *a) {
+    tb_status status = tb_network_create_from_graph(a->handle, a->graph, a->options, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_network_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+
+static void p_graph_create(arguments *a) {
+    (void)a;
+    x_shape[0] = 3;
+    x_shape[1] = x_shape[2] = 8;
+}
+static tb_status c_graph_create(arguments *a) {
+    tb_status status = tb_graph_create(a->x_shape, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_graph_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+static void p_graph_from_zoo(arguments *a) {
+    (void)a;
+    strcpy(name_room, "resnet18_bn");
+    OK(tb_zoo_options_init(&options.zoo, sizeof options.zoo));
+}
+static tb_status c_graph_from_zoo(arguments *a) {
+    tb_status status = tb_graph_from_zoo(a->name, a->options, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_graph_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+static void p_graph_info(arguments *a) {
+    a->struct_size = properties.graph.struct_size = sizeof properties.graph;
+}
+static tb_status c_graph_info(arguments *a) {
+    return tb_graph_info(a->handle, a->properties);
+}
+static tb_status c_graph_layer_info(arguments *a) {
+    return tb_graph_layer_info(a->handle, a->index, a->properties);
+}
+
+/* Layers of a graph: each right call adds one more. */
+static void p_layer(arguments *a) {
+    static unsigned count;
+    (void)a;
+    snprintf(name_room, sizeof name_room, "layer%u", count++);
+}
+static void p_graph_conv2d(arguments *a) {
+    p_layer(a);
+    conv_options();
+    options.conv.kernel[0] = options.conv.kernel[1] = 3;
+    a->index = 4;
+}
+static tb_status c_graph_conv2d(arguments *a) {
+    return tb_graph_conv2d(a->handle, a->name, nodes[0], a->index, a->options, 1, a->node_out);
+}
+static void p_graph_pool(arguments *a) {
+    p_layer(a);
+    pool_options();
+}
+static tb_status c_graph_maxpool2d(arguments *a) {
+    return tb_graph_maxpool2d(a->handle, a->name, nodes[0], a->options, a->node_out);
+}
+static tb_status c_graph_norm_pool2d(arguments *a) {
+    return tb_graph_norm_pool2d(a->handle, a->name, nodes[0], a->options, a->node_out);
+}
+static tb_status c_graph_avgpool2d(arguments *a) {
+    return tb_graph_avgpool2d(a->handle, a->name, nodes[0], a->options, a->node_out);
+}
+static tb_status c_graph_adaptive_avgpool2d(arguments *a) {
+    return tb_graph_adaptive_avgpool2d(a->handle, a->name, nodes[0], a->node_out);
+}
+static tb_status c_graph_relu(arguments *a) {
+    return tb_graph_relu(a->handle, a->name, nodes[0], a->node_out);
+}
+static void p_graph_batchnorm(arguments *a) {
+    p_layer(a);
+    batchnorm_options();
+}
+static tb_status c_graph_batchnorm(arguments *a) {
+    return tb_graph_batchnorm(a->handle, a->name, nodes[0], a->options, a->node_out);
+}
+static tb_status c_graph_dropout(arguments *a) {
+    return tb_graph_dropout(a->handle, a->name, nodes[0], a->number, a->node_out);
+}
+static tb_status c_graph_flatten(arguments *a) {
+    return tb_graph_flatten(a->handle, a->name, nodes[0], a->node_out);
+}
+static void p_graph_linear(arguments *a) {
+    p_layer(a);
+    nodes[0] = 1; /* flattened */
+    a->index = 5;
+}
+static tb_status c_graph_linear(arguments *a) {
+    return tb_graph_linear(a->handle, a->name, nodes[0], a->index, 1, a->node_out);
+}
+static tb_status c_graph_add(arguments *a) {
+    return tb_graph_add(a->handle, a->name, nodes[1], nodes[0], a->node_out);
+}
+static void p_graph_concat(arguments *a) {
+    p_layer(a);
+    a->array = nodes;
+    a->array_count = NODES;
+}
+static tb_status c_graph_concat(arguments *a) {
+    return tb_graph_concat(a->handle, a->name, a->array, a->array_count, a->node_out);
 }
 
 static void p_network_info(arguments *a) {
@@ -324,6 +655,9 @@ static void p_tensor_info(arguments *a) {
 static tb_status c_parameter_info(arguments *a) {
     return tb_network_parameter_info(a->handle, a->index, a->properties);
 }
+static tb_status c_buffer_info(arguments *a) {
+    return tb_network_buffer_info(a->handle, a->index, a->properties);
+}
 static tb_status c_layer_info(arguments *a) {
     return tb_network_layer_info(a->handle, a->index, a->properties);
 }
@@ -334,6 +668,29 @@ static void p_set_kink(arguments *a) {
 }
 static tb_status c_set_kink(arguments *a) {
     return tb_network_set_kink(a->handle, a->layer, a->kink);
+}
+
+static void p_kink(arguments *a) {
+    p_set_kink(a);
+    a->struct_size = properties.kink.struct_size = sizeof properties.kink;
+}
+static tb_status c_kink(arguments *a) {
+    return tb_network_kink(a->handle, a->layer, a->properties);
+}
+static void p_nothing(arguments *a) {
+    (void)a;
+}
+static tb_status c_set_reduction_order(arguments *a) {
+    return tb_network_set_reduction_order(a->handle, a->flag, 7);
+}
+static tb_status c_freeze_batchnorm(arguments *a) {
+    return tb_network_freeze_batchnorm(a->handle, 0);
+}
+static void p_loss_scale(arguments *a) {
+    a->number = 1;
+}
+static tb_status c_set_loss_scale(arguments *a) {
+    return tb_network_set_loss_scale(a->handle, a->number);
 }
 
 static void p_parameter_out(arguments *a) {
@@ -354,6 +711,21 @@ static tb_status c_write_parameter(arguments *a) {
     return tb_network_write_parameter(a->handle, a->name, IN(0));
 }
 
+static void p_buffer_out(arguments *a) {
+    strcpy(name_room, "features.3.running_mean");
+    tensor(a, "values", 1, 1, 6, 0, 0, 0);
+}
+static tb_status c_read_buffer(arguments *a) {
+    return tb_network_read_buffer(a->handle, a->name, OUT(0));
+}
+static void p_buffer_in(arguments *a) {
+    strcpy(name_room, "features.3.running_mean");
+    tensor(a, "values", 0, 1, 6, 0, 0, 0);
+}
+static tb_status c_write_buffer(arguments *a) {
+    return tb_network_write_buffer(a->handle, a->name, IN(0));
+}
+
 static void p_forward(arguments *a) {
     tensor(a, "x", 0, 4, BATCH, 1, 28, 28);
     tensor(a, "logits", 1, 2, BATCH, CLASSES, 0, 0);
@@ -371,17 +743,82 @@ static tb_status c_loss_and_gradients(arguments *a) {
 static tb_status c_evaluate(arguments *a) {
     return tb_network_evaluate(a->handle, IN(0), a->labels, a->label_count, a->loss, a->size_out);
 }
+static void p_train_step(arguments *a) {
+    p_batch(a);
+    a->struct_size = properties.report.struct_size = sizeof properties.report;
+}
 static tb_status c_train_step(arguments *a) {
-    return tb_optimizer_train_step(a->handle, IN(0), a->labels, a->label_count, a->loss);
+    return tb_optimizer_train_step(a->handle, IN(0), a->labels, a->label_count, a->properties);
 }
 
 static void p_compare(arguments *a) {
     p_batch(a);
     strcpy(layer_room, "features.2");
-    a->struct_size = properties.comparison.struct_size = sizeof properties.comparison;
+    choices[0].alternative = 0;
+    choices[1].alternative = 1;
+    choices[0].layer = NULL;
+    choices[1].layer = layer_room;
+    choices[0].kink = choices[1].kink = &kink.kink;
+    a->choices = choices;
+    a->choice_count = 2;
+    a->array = comparisons;
+    a->array_count = 2;
+    a->more = differences;
+    a->more_count = 2 * PARAMETERS;
+    comparisons[0].struct_size = sizeof comparisons[0];
+    differences[0].struct_size = sizeof differences[0];
 }
 static tb_status c_compare(arguments *a) {
-    return tb_network_compare(a->handle, IN(0), a->labels, a->label_count, a->layer, a->kink, a->properties);
+    if (!a->kink) choices[1].kink = NULL;
+    return tb_network_compare(a->handle, IN(0), a->labels, a->label_count, a->choices, a->choice_count, a->array,
+                              a->array_count, a->more, a->more_count);
+}
+
+static void p_census(arguments *a) {
+    p_batch(a);
+    a->array = entries;
+    a->array_count = CENSUS;
+    entries[0].struct_size = sizeof entries[0];
+}
+static tb_status c_census(arguments *a) {
+    return tb_network_census(a->handle, IN(0), a->labels, a->label_count, a->array, a->array_count);
+}
+
+static void p_norms(arguments *a) {
+    a->array = norms;
+    a->array_count = PARAMETERS;
+    norms[0].struct_size = sizeof norms[0];
+}
+static tb_status c_norms(arguments *a) {
+    return tb_network_gradient_norms(a->handle, a->array, a->array_count);
+}
+
+static void p_memory_plan(arguments *a) {
+    a->struct_size = properties.plan.struct_size = sizeof properties.plan;
+    a->index = 64;
+}
+static tb_status c_memory_plan(arguments *a) {
+    return tb_network_memory_plan(a->handle, a->index, 1, a->properties);
+}
+
+/* Files of the two kinds, written before the first test. */
+static void p_network_file(arguments *a) {
+    a->name = file("misuse_network.safetensors");
+}
+static tb_status c_network_save(arguments *a) {
+    return tb_network_save(a->handle, a->name);
+}
+static tb_status c_network_load(arguments *a) {
+    return tb_network_load(a->handle, a->name, 0);
+}
+static void p_optimizer_file(arguments *a) {
+    a->name = file("misuse_run.safetensors");
+}
+static tb_status c_optimizer_save(arguments *a) {
+    return tb_optimizer_save(a->handle, a->name);
+}
+static tb_status c_optimizer_load(arguments *a) {
+    return tb_optimizer_load(a->handle, a->name);
 }
 
 /* Gradients and tie sets are there only after a run. */
@@ -404,69 +841,181 @@ static tb_status c_ties(arguments *a) {
     return tb_network_ties(a->handle, a->layer, a->bytes, a->bytes_size);
 }
 
+static void p_activation(arguments *a) {
+    p_after_run(a);
+    strcpy(layer_room, "features.0");
+    tensor(a, "values", 1, 4, BATCH, 6, 24, 24);
+    a->slots[0].out.data = large;
+}
+static tb_status c_read_activation(arguments *a) {
+    return tb_network_read_activation(a->handle, a->layer, OUT(0));
+}
+
 static void p_sgd_step(arguments *a) {
     tensor(a, "grad", 0, 3, 2, 3, 4, 0);
     tensor(a, "param", 1, 3, 2, 3, 4, 0);
     tensor(a, "momentum_buffer", 1, 3, 2, 3, 4, 0);
-    sgd_options();
+    optimizer_options(TB_ALGORITHM_SGD);
 }
 static tb_status c_sgd_step(arguments *a) {
-    return tb_sgd_step(a->handle, a->options, IN(0), OUT(1), OUT(2), 1);
+    return tb_sgd_step(a->handle, a->options, 1, IN(0), OUT(1), OUT(2));
 }
 
-static void p_create_sgd(arguments *a) {
-    (void)a;
-    sgd_options();
+static void p_adam_step(arguments *a) {
+    tensor(a, "grad", 0, 3, 2, 3, 4, 0);
+    tensor(a, "param", 1, 3, 2, 3, 4, 0);
+    tensor(a, "exp_avg", 1, 3, 2, 3, 4, 0);
+    tensor(a, "exp_avg_sq", 1, 3, 2, 3, 4, 0);
+    tensor(a, "max_exp_avg_sq", 1, 3, 2, 3, 4, 0);
+    optimizer_options(TB_ALGORITHM_ADAM);
+    a->index = 1;
 }
-static tb_status c_create_sgd(arguments *a) {
-    tb_status status = tb_optimizer_create_sgd(a->handle, a->options, a->handle_out);
+static tb_status c_adam_step(arguments *a) {
+    return tb_adam_step(a->handle, a->options, a->index, IN(0), OUT(1), OUT(2), OUT(3), OUT(4));
+}
+
+static void p_rms_prop_step(arguments *a) {
+    tensor(a, "grad", 0, 3, 2, 3, 4, 0);
+    tensor(a, "param", 1, 3, 2, 3, 4, 0);
+    tensor(a, "square_avg", 1, 3, 2, 3, 4, 0);
+    tensor(a, "momentum_buffer", 1, 3, 2, 3, 4, 0);
+    tensor(a, "grad_avg", 1, 3, 2, 3, 4, 0);
+    optimizer_options(TB_ALGORITHM_RMS_PROP);
+}
+static tb_status c_rms_prop_step(arguments *a) {
+    return tb_rms_prop_step(a->handle, a->options, IN(0), OUT(1), OUT(2), OUT(3), OUT(4));
+}
+
+static void p_optimizer_create(arguments *a) {
+    int i;
+    (void)a;
+    optimizer_options(TB_ALGORITHM_SGD);
+    for (i = 0; i < 2; i++) OK(tb_parameter_group_init(&groups[i], sizeof groups[i]));
+    groups[1].names = "*.weight";
+    options.optimizer.groups = groups;
+    options.optimizer.group_count = 2;
+    options.optimizer.clip_norm = 1;
+}
+static tb_status c_optimizer_create(arguments *a) {
+    tb_status status = tb_optimizer_create(a->handle, a->options, a->handle_out);
     if (status == TB_STATUS_OK) CHECK(tb_optimizer_free(handle_room) == TB_STATUS_OK);
     return status;
 }
-static void p_nothing(arguments *a) {
-    (void)a;
+static void p_optimizer_info(arguments *a) {
+    a->struct_size = properties.optimizer.struct_size = sizeof properties.optimizer;
+}
+static tb_status c_optimizer_info(arguments *a) {
+    return tb_optimizer_info(a->handle, a->properties);
 }
 static tb_status c_set_learning_rate(arguments *a) {
-    return tb_optimizer_set_learning_rate(a->handle, a->learning_rate);
+    return tb_optimizer_set_learning_rate(a->handle, a->number);
+}
+static void p_step(arguments *a) {
+    a->struct_size = properties.report.struct_size = sizeof properties.report;
 }
 static tb_status c_step(arguments *a) {
-    return tb_optimizer_step(a->handle);
+    return tb_optimizer_step(a->handle, a->properties);
+}
+
+static void p_schedule(arguments *a) {
+    (void)a;
+    OK(tb_schedule_init(&options.schedule, sizeof options.schedule));
+    options.schedule.kind = TB_SCHEDULE_MULTI_STEP;
+    options.schedule.milestones = milestones;
+    options.schedule.milestone_count = 2;
+}
+static tb_status c_schedule(arguments *a) {
+    return tb_schedule_learning_rate(a->options, a->number, 3, a->loss);
 }
 
 static const function functions[] = {
     {"tb_engine_create", c_engine_create, p_engine_create, NONE, ENGINE_OPTIONS, 0},
     {"tb_engine_info", c_engine_info, p_engine_info, ENGINE, NO_OPTIONS, 0},
+    {"tb_engine_memory", c_engine_memory, p_engine_memory, ENGINE, NO_OPTIONS, 0},
     {"tb_conv2d_forward", c_conv_forward, p_conv_forward, ENGINE, CONV, 0},
     {"tb_conv2d_backward_input", c_conv_backward_input, p_conv_backward_input, ENGINE, CONV, 0},
     {"tb_conv2d_backward_weight", c_conv_backward_weight, p_conv_backward_weight, ENGINE, CONV, 0},
-    {"tb_maxpool2d_output_shape", c_output_shape, p_output_shape, NONE, POOL, 0},
+    {"tb_pool2d_output_shape", c_output_shape, p_output_shape, NONE, POOL, 0},
     {"tb_maxpool2d_forward", c_pool_forward, p_pool_forward, ENGINE, POOL, 1},
     {"tb_maxpool2d_backward", c_pool_backward, p_pool_backward, ENGINE, POOL, 1},
+    {"tb_norm_pool2d_forward", c_norm_pool_forward, p_norm_pool_forward, ENGINE, POOL, 0},
+    {"tb_norm_pool2d_backward", c_norm_pool_backward, p_norm_pool_backward, ENGINE, POOL, 3},
+    {"tb_avgpool2d_forward", c_avgpool_forward, p_norm_pool_forward, ENGINE, POOL, 0},
+    {"tb_avgpool2d_backward", c_avgpool_backward, p_avgpool_backward, ENGINE, POOL, 0},
+    {"tb_adaptive_avgpool2d_forward", c_adaptive_forward, p_adaptive_forward, ENGINE, NO_OPTIONS, 0},
+    {"tb_adaptive_avgpool2d_backward", c_adaptive_backward, p_adaptive_backward, ENGINE, NO_OPTIONS, 0},
     {"tb_relu_forward", c_relu_forward, p_relu_forward, ENGINE, NO_OPTIONS, 0},
     {"tb_relu_backward", c_relu_backward, p_relu_backward, ENGINE, NO_OPTIONS, 2},
+    {"tb_batchnorm_forward", c_batchnorm_forward, p_batchnorm_forward, ENGINE, BATCHNORM, 0},
+    {"tb_batchnorm_inference", c_batchnorm_inference, p_batchnorm_inference, ENGINE, BATCHNORM, 0},
+    {"tb_batchnorm_backward", c_batchnorm_backward, p_batchnorm_backward, ENGINE, NO_OPTIONS, 0},
+    {"tb_batchnorm_inference_backward", c_batchnorm_inference_backward, p_batchnorm_inference_backward, ENGINE,
+     BATCHNORM, 0},
     {"tb_linear_forward", c_linear_forward, p_linear_forward, ENGINE, NO_OPTIONS, 0},
     {"tb_linear_backward_input", c_linear_backward_input, p_linear_backward_input, ENGINE, NO_OPTIONS, 0},
     {"tb_linear_backward_weight", c_linear_backward_weight, p_linear_backward_weight, ENGINE, NO_OPTIONS, 0},
+    {"tb_add", c_add, p_add, ENGINE, NO_OPTIONS, 0},
+    {"tb_concat", c_concat, p_concat, ENGINE, NO_OPTIONS, 0},
+    {"tb_concat_backward", c_concat_backward, p_concat_backward, ENGINE, NO_OPTIONS, 0},
+    {"tb_dropout_forward", c_dropout_forward, p_dropout_forward, ENGINE, NO_OPTIONS, 0},
+    {"tb_dropout_backward", c_dropout_backward, p_dropout_backward, ENGINE, NO_OPTIONS, 0},
     {"tb_cross_entropy", c_cross_entropy, p_cross_entropy, ENGINE, NO_OPTIONS, 0},
+    {"tb_quantize", c_quantize, p_quantize, ENGINE, NO_OPTIONS, 0},
+    {"tb_sgd_step", c_sgd_step, p_sgd_step, ENGINE, OPTIMIZER_OPTIONS, 0},
+    {"tb_adam_step", c_adam_step, p_adam_step, ENGINE, OPTIMIZER_OPTIONS, 0},
+    {"tb_rms_prop_step", c_rms_prop_step, p_rms_prop_step, ENGINE, OPTIMIZER_OPTIONS, 0},
+    {"tb_graph_create", c_graph_create, p_graph_create, NONE, NO_OPTIONS, 0},
+    {"tb_graph_from_zoo", c_graph_from_zoo, p_graph_from_zoo, NONE, ZOO, 0},
+    {"tb_graph_info", c_graph_info, p_graph_info, GRAPH, NO_OPTIONS, 0},
+    {"tb_graph_layer_info", c_graph_layer_info, p_tensor_info, GRAPH, NO_OPTIONS, 0},
+    {"tb_graph_conv2d", c_graph_conv2d, p_graph_conv2d, GRAPH, CONV, 0},
+    {"tb_graph_relu", c_graph_relu, p_layer, GRAPH, NO_OPTIONS, 0},
+    {"tb_graph_maxpool2d", c_graph_maxpool2d, p_graph_pool, GRAPH, POOL, 0},
+    {"tb_graph_norm_pool2d", c_graph_norm_pool2d, p_graph_pool, GRAPH, POOL, 0},
+    {"tb_graph_avgpool2d", c_graph_avgpool2d, p_graph_pool, GRAPH, POOL, 0},
+    {"tb_graph_adaptive_avgpool2d", c_graph_adaptive_avgpool2d, p_layer, GRAPH, NO_OPTIONS, 0},
+    {"tb_graph_batchnorm", c_graph_batchnorm, p_graph_batchnorm, GRAPH, BATCHNORM, 0},
+    {"tb_graph_dropout", c_graph_dropout, p_layer, GRAPH, NO_OPTIONS, 0},
+    {"tb_graph_linear", c_graph_linear, p_graph_linear, GRAPH, NO_OPTIONS, 0},
+    {"tb_graph_flatten", c_graph_flatten, p_layer, GRAPH, NO_OPTIONS, 0},
+    {"tb_graph_add", c_graph_add, p_layer, GRAPH, NO_OPTIONS, 0},
+    {"tb_graph_concat", c_graph_concat, p_graph_concat, GRAPH, NO_OPTIONS, 0},
     {"tb_network_create", c_network_create, p_network_create, ENGINE, NETWORK_OPTIONS, 0},
+    {"tb_network_create_from_graph", c_network_create_from_graph, p_network_create, ENGINE, NETWORK_OPTIONS, 0},
     {"tb_network_info", c_network_info, p_network_info, NETWORK, NO_OPTIONS, 0},
     {"tb_network_parameter_info", c_parameter_info, p_tensor_info, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_buffer_info", c_buffer_info, p_tensor_info, NETWORK, NO_OPTIONS, 0},
     {"tb_network_layer_info", c_layer_info, p_tensor_info, NETWORK, NO_OPTIONS, 0},
-    {"tb_network_set_kink", c_set_kink, p_set_kink, NETWORK, NO_OPTIONS, 3},
+    {"tb_network_set_kink", c_set_kink, p_set_kink, NETWORK, NO_OPTIONS, 4},
+    {"tb_network_kink", c_kink, p_kink, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_set_reduction_order", c_set_reduction_order, p_nothing, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_freeze_batchnorm", c_freeze_batchnorm, p_nothing, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_set_loss_scale", c_set_loss_scale, p_loss_scale, NETWORK, NO_OPTIONS, 0},
     {"tb_network_read_parameter", c_read_parameter, p_parameter_out, NETWORK, NO_OPTIONS, 0},
     {"tb_network_write_parameter", c_write_parameter, p_parameter_in, NETWORK, NO_OPTIONS, 0},
     {"tb_network_read_gradient", c_read_gradient, p_parameter_out, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_read_buffer", c_read_buffer, p_buffer_out, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_write_buffer", c_write_buffer, p_buffer_in, NETWORK, NO_OPTIONS, 0},
     {"tb_network_forward", c_forward, p_forward, NETWORK, NO_OPTIONS, 0},
     {"tb_network_loss_and_gradients", c_loss_and_gradients, p_batch, NETWORK, NO_OPTIONS, 0},
     {"tb_network_backward", c_backward, p_after_run, NETWORK, NO_OPTIONS, 0},
     {"tb_network_evaluate", c_evaluate, p_batch, NETWORK, NO_OPTIONS, 0},
-    {"tb_network_compare", c_compare, p_compare, NETWORK, NO_OPTIONS, 3},
     {"tb_network_ties", c_ties, p_ties, NETWORK, NO_OPTIONS, 0},
-    {"tb_sgd_step", c_sgd_step, p_sgd_step, ENGINE, SGD, 0},
-    {"tb_optimizer_create_sgd", c_create_sgd, p_create_sgd, NETWORK, SGD, 0},
+    {"tb_network_read_activation", c_read_activation, p_activation, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_compare", c_compare, p_compare, NETWORK, NO_OPTIONS, 4},
+    {"tb_network_gradient_norms", c_norms, p_norms, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_census", c_census, p_census, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_memory_plan", c_memory_plan, p_memory_plan, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_save", c_network_save, p_network_file, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_load", c_network_load, p_network_file, NETWORK, NO_OPTIONS, 0},
+    {"tb_optimizer_create", c_optimizer_create, p_optimizer_create, NETWORK, OPTIMIZER_OPTIONS, 0},
+    {"tb_optimizer_info", c_optimizer_info, p_optimizer_info, OPTIMIZER, NO_OPTIONS, 0},
     {"tb_optimizer_set_learning_rate", c_set_learning_rate, p_nothing, OPTIMIZER, NO_OPTIONS, 0},
-    {"tb_optimizer_step", c_step, p_nothing, OPTIMIZER, NO_OPTIONS, 0},
-    {"tb_optimizer_train_step", c_train_step, p_batch, OPTIMIZER, NO_OPTIONS, 0},
+    {"tb_optimizer_step", c_step, p_step, OPTIMIZER, NO_OPTIONS, 0},
+    {"tb_optimizer_train_step", c_train_step, p_train_step, OPTIMIZER, NO_OPTIONS, 0},
+    {"tb_optimizer_save", c_optimizer_save, p_optimizer_file, OPTIMIZER, NO_OPTIONS, 0},
+    {"tb_optimizer_load", c_optimizer_load, p_optimizer_file, OPTIMIZER, NO_OPTIONS, 0},
+    {"tb_schedule_learning_rate", c_schedule, p_schedule, NONE, SCHEDULE, 0},
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
@@ -475,6 +1024,7 @@ enum { FUNCTIONS = sizeof functions / sizeof *functions };
 static void *handle_of(handle_kind kind) {
     switch (kind) {
     case ENGINE: return engine;
+    case GRAPH: return graph;
     case NETWORK: return network;
     case OPTIMIZER: return optimizer;
     default: return NULL;
@@ -544,10 +1094,18 @@ static void handles(const function *f, arguments *a) {
         wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a small number");
     }
     for (i = 0; i < 64; i++) {
+        int live, k;
         a->handle = (void *)((uintptr_t)own ^ (uintptr_t)1 << i);
-        if (a->handle == NULL || a->handle == engine || a->handle == network || a->handle == optimizer) continue;
+        live = a->handle == finished;
+        for (k = ENGINE; k <= OPTIMIZER; k++) live |= a->handle == handle_of((handle_kind)k);
+        if (a->handle == NULL || live) continue;
         wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a handle with a bit flipped");
     }
+}
+
+/* State that an optimizer has only where a scalar asks for it. */
+static int is_state(const char *name) {
+    return strcmp(name, "momentum_buffer") == 0 || strcmp(name, "max_exp_avg_sq") == 0 || strcmp(name, "grad_avg") == 0;
 }
 
 static void tensors(const function *f, arguments *a) {
@@ -568,8 +1126,8 @@ static void tensors(const function *f, arguments *a) {
     } while (0)
         if (!s->optional) {
             s->absent = 1;
-            /* The momentum buffer is missed for the momentum's sake. */
-            if (strcmp(s->name, "momentum_buffer") == 0) WRONG(TB_STATUS_INVALID_ARGUMENT, text, "NULL");
+            /* State that a scalar asks for is missed for that scalar's sake. */
+            if (is_state(s->name)) WRONG(TB_STATUS_INVALID_ARGUMENT, text, "NULL");
             else WRONG(TB_STATUS_NULL_POINTER, text, "NULL");
         }
         s->in.data = s->out.data = NULL;
@@ -631,6 +1189,11 @@ static void tensors(const function *f, arguments *a) {
 #undef WRONG
 }
 
+static int takes(const function *f, const char *list) {
+    const char *at = strstr(list, f->name);
+    return at != NULL && at[strlen(f->name)] == ' ';
+}
+
 static void option_structs(const function *f, arguments *a) {
     static const size_t no_sizes[] = {0, 1, 8, SIZE_MAX, (size_t)1 << 20};
     size_t size, k;
@@ -661,81 +1224,191 @@ static void option_structs(const function *f, arguments *a) {
         INVALID(options.engine.adapter = "\xff\xfe", "`options.adapter`");
     }
     if (f->options == CONV) {
-        INVALID(options.conv.stride[0] = 0, "`stride`");
+        INVALID(options.conv.stride[0] = 0, "stride`");
         INVALID(options.conv.stride[1] = -1, "`options.stride`");
-        INVALID(options.conv.stride[1] = INT64_MAX, "`stride`");
+        INVALID(options.conv.stride[1] = INT64_MAX, "stride`");
         INVALID(options.conv.padding[0] = -1, "`options.padding`");
-        INVALID(options.conv.padding[1] = INT64_MAX, "`padding`");
+        INVALID(options.conv.padding[1] = INT64_MAX, "padding`");
+        INVALID(options.conv.dilation[0] = 0, "dilation`");
+        INVALID(options.conv.dilation[1] = INT64_MAX, "dilation`");
+        INVALID(options.conv.groups = -1, "`options.groups`");
+        INVALID(options.conv.kernel[0] = -1, "`options.kernel`");
+        INVALID(options.conv.kernel[1] = 30, "kernel`");
+    }
+    if (f->options == CONV && a->slot_count) {
         SPOIL(options.conv.stride[0] = 2, TB_STATUS_SHAPE_MISMATCH, "`");
         SPOIL(options.conv.padding[0] = 1, TB_STATUS_SHAPE_MISMATCH, "`");
+        SPOIL(options.conv.groups = 2, TB_STATUS_SHAPE_MISMATCH, "`");
+        SPOIL(options.conv.groups = INT64_MAX, TB_STATUS_SHAPE_MISMATCH, "`");
+    }
+    if (f->options == CONV && !a->slot_count) {
+        INVALID(options.conv.groups = 2, "groups`");
+        INVALID(options.conv.groups = 0, "groups`");
+        INVALID(options.conv.kernel[0] = 0, "kernel`");
+        INVALID(a->options = NULL, "kernel`");
     }
     if (f->options == POOL) {
-        INVALID(options.pool.kernel[0] = 0, "`kernel`");
+        INVALID(options.pool.kernel[0] = 0, "kernel`");
         INVALID(options.pool.kernel[0] = -2, "`options.kernel`");
-        INVALID(options.pool.kernel[1] = INT64_MAX, "`kernel`");
-        INVALID(options.pool.kernel[0] = 7, "`kernel`");
+        INVALID(options.pool.kernel[1] = INT64_MAX, "kernel`");
+        INVALID(options.pool.kernel[0] = 50, "kernel`");
         INVALID(options.pool.stride[0] = -1, "`options.stride`");
-        INVALID(options.pool.stride[1] = INT64_MAX, "`stride`");
+        INVALID(options.pool.stride[1] = INT64_MAX, "stride`");
         INVALID(options.pool.padding[0] = -1, "`options.padding`");
-        INVALID(options.pool.padding[1] = 2, "`padding`");
+        INVALID(options.pool.padding[1] = 2, "padding`");
     }
     if (f->options == POOL && a->slot_count) {
         SPOIL(options.pool.stride[0] = 1, TB_STATUS_SHAPE_MISMATCH, "`");
         SPOIL(options.pool.padding[0] = 1, TB_STATUS_SHAPE_MISMATCH, "`");
+    }
+    if (f->options == POOL && a->bytes_size) {
         SPOIL((options.pool.kernel[0] = 4, options.pool.stride[0] = 2, options.pool.padding[0] = 1),
               TB_STATUS_SHAPE_MISMATCH, "ties");
     }
-    if (f->options == NETWORK_OPTIONS) {
-        INVALID(options.network.dtype = 0, "`options.dtype`");
-        INVALID(options.network.dtype = 4, "`options.dtype`");
-        SPOIL(options.network.classes = 0, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
+    if (f->options == BATCHNORM) {
+        INVALID(options.batchnorm.eps = -1, "eps`");
+        INVALID(options.batchnorm.eps = NAN, "eps`");
+        INVALID(options.batchnorm.momentum = 1.5, "momentum`");
+        INVALID(options.batchnorm.momentum = NAN, "momentum`");
     }
-    if (f->options == SGD) {
-        INVALID(options.sgd.learning_rate = -1, "`learning_rate`");
-        INVALID(options.sgd.learning_rate = NAN, "`learning_rate`");
-        INVALID(options.sgd.momentum = -0.1, "`momentum`");
-        INVALID(options.sgd.momentum = INFINITY, "`momentum`");
-        INVALID(options.sgd.weight_decay = -1, "`weight_decay`");
-        INVALID(options.sgd.weight_decay = -INFINITY, "`weight_decay`");
-        INVALID((options.sgd.nesterov = 1, options.sgd.momentum = 0), "`nesterov`");
+    if (f->options == ZOO) {
+        SPOIL(options.zoo.classes = 0, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
+        INVALID(options.zoo.base_width = 0, "`base_width`");
+        INVALID(options.zoo.base_width = UINT32_MAX, "`base_width`");
+        INVALID(options.zoo.input_shape[0] = 3, "`options.input_shape`");
+        INVALID(options.zoo.input_shape[0] = -3, "`options.input_shape`");
+        SPOIL((options.zoo.input_shape[0] = options.zoo.input_shape[1] = options.zoo.input_shape[2] = INT64_MAX),
+              10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
+        INVALID(options.zoo.variant = "cifar100", "`variant`");
+        INVALID(options.zoo.variant = "\xff", "`options.variant`");
+    }
+    if (f->options == NETWORK_OPTIONS) {
+        INVALID(options.network.precision = "", "`precision`");
+        INVALID(options.network.precision = "f8", "`precision`");
+        INVALID(options.network.precision = "e99m1", "`precision`");
+        INVALID(options.network.precision = "\xff", "`options.precision`");
+        INVALID(options.network.initialization = "zeros", "`initialization`");
+        INVALID(options.network.initialization = "\xff", "`options.initialization`");
+    }
+    if (f->options == OPTIMIZER_OPTIONS) {
+        INVALID(options.optimizer.algorithm = -1, "`options.algorithm`");
+        INVALID(options.optimizer.algorithm = 4, "`options.algorithm`");
+        INVALID(options.optimizer.learning_rate = -1, "`learning_rate`");
+        INVALID(options.optimizer.learning_rate = NAN, "`learning_rate`");
+        INVALID(options.optimizer.weight_decay = -1, "`weight_decay`");
+        INVALID(options.optimizer.weight_decay = -INFINITY, "`weight_decay`");
+    }
+    if (takes(f, "tb_sgd_step tb_optimizer_create tb_rms_prop_step ")) {
+        INVALID(options.optimizer.momentum = -0.1, "`momentum`");
+        INVALID(options.optimizer.momentum = INFINITY, "`momentum`");
+    }
+    if (takes(f, "tb_sgd_step tb_optimizer_create ")) {
+        INVALID((options.optimizer.nesterov = 1, options.optimizer.momentum = 0), "`nesterov`");
+        INVALID(options.optimizer.dampening = NAN, "`dampening`");
+    }
+    if (takes(f, "tb_sgd_step ")) INVALID(options.optimizer.algorithm = TB_ALGORITHM_ADAM, "`options.algorithm`");
+    if (takes(f, "tb_adam_step ")) {
+        INVALID(options.optimizer.algorithm = TB_ALGORITHM_SGD, "`options.algorithm`");
+        INVALID(options.optimizer.betas[0] = 1, "`betas`");
+        INVALID(options.optimizer.betas[1] = NAN, "`betas`");
+        INVALID(options.optimizer.eps = -1, "`eps`");
+        INVALID(a->index = 0, "`step`");
+    }
+    if (takes(f, "tb_rms_prop_step ")) {
+        INVALID(options.optimizer.algorithm = TB_ALGORITHM_ADAMW, "`options.algorithm`");
+        INVALID(options.optimizer.alpha = -1, "`alpha`");
+        INVALID(options.optimizer.eps = NAN, "`eps`");
+    }
+    if (takes(f, "tb_optimizer_create ")) {
+        SPOIL(options.optimizer.groups = NULL, TB_STATUS_NULL_POINTER, "`options.groups`");
+        INVALID(options.optimizer.groups = (void *)((char *)groups + 4), "`options.groups`");
+        INVALID(options.optimizer.group_count = SIZE_MAX, "`options.groups`");
+        INVALID(options.optimizer.group_count = SIZE_MAX / sizeof *groups + 2, "`options.groups`");
+        INVALID(groups[0].struct_size = 0, "`options.groups[0].struct_size`");
+        INVALID(groups[0].struct_size = 33, "`options.groups[0].struct_size`");
+        INVALID(groups[1].struct_size = 40, "`options.groups[1].struct_size`");
+        INVALID(groups[1].names = "\xff", "`options.groups[1].names`");
+        INVALID(groups[0].learning_rate_factor = -1, "`learning_rate`");
+        INVALID(groups[0].learning_rate_factor = NAN, "`learning_rate`");
+        INVALID(groups[1].weight_decay = NAN, "`weight_decay`");
+        INVALID(options.optimizer.clip_norm = -1, "`clip_norm`");
+        INVALID(options.optimizer.clip_norm = NAN, "`clip_norm`");
+        INVALID((options.optimizer.grad_scaler = 1, options.optimizer.loss_scale = 0), "scale`");
+        INVALID((options.optimizer.grad_scaler = 1, options.optimizer.loss_scale = INFINITY), "scale`");
+        INVALID((options.optimizer.grad_scaler = 1, options.optimizer.growth_factor = 1), "`growth_factor`");
+        INVALID((options.optimizer.grad_scaler = 1, options.optimizer.backoff_factor = 1), "`backoff_factor`");
+        INVALID((options.optimizer.grad_scaler = 1, options.optimizer.growth_interval = 0), "`growth_interval`");
+    }
+    if (f->options == SCHEDULE) {
+        SPOIL(a->options = NULL, TB_STATUS_NULL_POINTER, "`schedule`");
+        INVALID(options.schedule.kind = -1, "`schedule.kind`");
+        INVALID(options.schedule.kind = 5, "`schedule.kind`");
+        INVALID(options.schedule.gamma = -1, "`gamma`");
+        INVALID(options.schedule.gamma = NAN, "`gamma`");
+        SPOIL(options.schedule.milestones = NULL, TB_STATUS_NULL_POINTER, "`schedule.milestones");
+        INVALID(options.schedule.milestone_count = SIZE_MAX, "`schedule.milestones");
+        INVALID((options.schedule.kind = TB_SCHEDULE_STEP, options.schedule.step_size = 0), "`step_size`");
+        INVALID((options.schedule.kind = TB_SCHEDULE_COSINE, options.schedule.t_max = 0), "`t_max`");
+        INVALID((options.schedule.kind = TB_SCHEDULE_COSINE, options.schedule.eta_min = -1), "`eta_min`");
+        INVALID(a->number = -1, "`base`");
+        INVALID(a->number = INFINITY, "`base`");
+        SPOIL(a->loss = NULL, TB_STATUS_NULL_POINTER, "`learning_rate`");
     }
 }
 
 static void kinks(const function *f, arguments *a) {
+    int kind;
     if (!f->kink) return;
     INVALID(kink.kink.struct_size = 0, "struct_size`");
-    INVALID(kink.kink.struct_size = 47, "struct_size`");
-    INVALID((kink.kink.struct_size = 64, kink.room[63] = 1), "newer version");
-    INVALID(kink.kink.kind = 2, "`kink.kind`");
-    INVALID(kink.kink.kind = -1, "`kink.kind`");
-    if (f->kink != 3) INVALID(kink.kink.kind = !kink.kink.kind, "`kink.kind`");
-    if (f->kink != 1) {
+    INVALID(kink.kink.struct_size = sizeof kink.kink - 1, "struct_size`");
+    INVALID((kink.kink.struct_size = 72, kink.room[71] = 1), "newer version");
+    INVALID(kink.kink.kind = 3, "kink.kind`");
+    INVALID(kink.kink.kind = -1, "kink.kind`");
+    for (kind = TB_KINK_MAXPOOL; kind <= TB_KINK_NORM_POOL; kind++) {
+        if (f->kink != 4 && kind != f->kink - 1) INVALID(kink.kink.kind = kind, "kink.kind`");
+    }
+    INVALID(kink.kink.reserved = 1, "kink.reserved`");
+    if (f->kink == 2 || f->kink == 4) {
         INVALID((kink.kink.kind = TB_KINK_RELU, kink.kink.alpha = NAN), "`alpha`");
         INVALID((kink.kink.kind = TB_KINK_RELU, kink.kink.alpha = INFINITY), "`alpha`");
     }
-    if (f->kink != 2) {
-        INVALID(kink.kink.jacobian = 5, "`kink.jacobian`");
-        INVALID(kink.kink.jacobian = -1, "`kink.jacobian`");
-        INVALID(kink.kink.composition = 3, "`kink.composition`");
+    if (f->kink == 3 || f->kink == 4) {
+        INVALID((kink.kink.kind = TB_KINK_NORM_POOL, kink.kink.at_zero = NAN), "`at_zero`");
+        INVALID((kink.kink.kind = TB_KINK_NORM_POOL, kink.kink.at_zero = 1e39), "`at_zero`");
+    }
+    if (f->kink == 1 || f->kink == 4) {
+        INVALID(kink.kink.jacobian = 5, "kink.jacobian`");
+        INVALID(kink.kink.jacobian = -1, "kink.jacobian`");
+        INVALID(kink.kink.composition = 3, "kink.composition`");
         INVALID((kink.kink.jacobian = TB_JACOBIAN_BETA, kink.kink.beta = NAN), "`beta`");
         INVALID((kink.kink.jacobian = TB_JACOBIAN_BETA, kink.kink.beta = -INFINITY), "`beta`");
     }
-    if (f->kink == 3) {
-        SPOIL(a->kink = NULL, TB_STATUS_NULL_POINTER, "`kink`");
+    if (f->kink == 4) {
+        SPOIL(a->kink = NULL, TB_STATUS_NULL_POINTER, "kink`");
         SPOIL(a->layer[0] = 'F', TB_STATUS_NOT_FOUND, "Features.2");
         INVALID(strcpy(a->layer, "features.0"), "`layer`");
-        INVALID(strcpy(a->layer, "\xc3"), "`layer`");
+        INVALID(strcpy(a->layer, "\xc3"), "layer`");
     }
 }
 
-static int takes(const function *f, const char *list) {
-    const char *at = strstr(list, f->name);
-    return at != NULL && at[strlen(f->name)] == ' ';
+/* An array of structs that the library fills. */
+static void filled_array(const function *f, arguments *a, const char *name, size_t struct_size) {
+    size_t *first = a->array;
+    SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, name);
+    INVALID(a->array = (char *)a->array + 4, name);
+    INVALID(*first = 0, "[0].struct_size`");
+    INVALID(*first = SIZE_MAX, "[0].struct_size`");
+    INVALID(*first = struct_size - 8, "[0].struct_size`");
+    INVALID(*first = struct_size + 1, "[0].struct_size`");
+    INVALID(a->array_count++, "`");
+    INVALID(a->array_count--, "`");
+    INVALID(a->array_count = 0, "`");
+    INVALID(a->array_count = SIZE_MAX, "`");
 }
 
 static void others(const function *f, arguments *a) {
     if (takes(f, "tb_cross_entropy tb_network_loss_and_gradients tb_network_evaluate tb_network_compare "
-                 "tb_optimizer_train_step ")) {
+                 "tb_network_census tb_optimizer_train_step ")) {
         SPOIL(a->labels = NULL, TB_STATUS_NULL_POINTER, "`labels");
         INVALID(a->labels = (int64_t *)((char *)labels + 4), "`labels");
         INVALID(labels[1] = -1, "`labels[1]`");
@@ -752,10 +1425,10 @@ static void others(const function *f, arguments *a) {
         SPOIL(a->loss = NULL, TB_STATUS_NULL_POINTER, "`loss`");
     }
     if (takes(f, "tb_network_evaluate ")) SPOIL(a->size_out = NULL, TB_STATUS_NULL_POINTER, "`correct`");
-    if (takes(f, "tb_maxpool2d_output_shape ")) {
+    if (takes(f, "tb_pool2d_output_shape ")) {
         SPOIL(a->x_shape = NULL, TB_STATUS_NULL_POINTER, "`x_shape");
         SPOIL(a->y_shape = NULL, TB_STATUS_NULL_POINTER, "`y_shape`");
-        SPOIL(a->size_out = NULL, TB_STATUS_NULL_POINTER, "`ties_size`");
+        INVALID(a->size_out = (size_t *)((char *)&size_room + 1), "`ties_size`");
         INVALID(x_shape[0] = -1, "`x_shape`");
         INVALID(x_shape[2] = 0, "`x`");
         SPOIL(x_shape[1] = INT64_MAX, TB_STATUS_SHAPE_MISMATCH, "`x`");
@@ -768,26 +1441,156 @@ static void others(const function *f, arguments *a) {
         INVALID(a->bytes_size = SIZE_MAX, "`ties`");
         INVALID(a->bytes = (uint8_t *)memory[1] + 5, "overlap");
     }
-    if (takes(f, "tb_engine_create tb_network_create tb_optimizer_create_sgd ")) {
+    if (takes(f, "tb_engine_create tb_graph_create tb_graph_from_zoo tb_network_create tb_network_create_from_graph "
+                 "tb_optimizer_create ")) {
         SPOIL(a->handle_out = NULL, TB_STATUS_NULL_POINTER, "argument `");
     }
-    if (takes(f, "tb_network_create tb_network_read_parameter tb_network_write_parameter tb_network_read_gradient ")) {
+    if (takes(f, "tb_network_create tb_graph_from_zoo tb_network_read_parameter tb_network_write_parameter "
+                 "tb_network_read_gradient tb_network_read_buffer tb_network_write_buffer ")) {
         SPOIL(a->name = NULL, TB_STATUS_NULL_POINTER, "`name`");
         SPOIL(strcpy(a->name, "no such thing"), TB_STATUS_NOT_FOUND, "no such thing");
         SPOIL(a->name[0] = '\0', TB_STATUS_NOT_FOUND, "``");
         INVALID(strcpy(a->name, "\xff"), "`name`");
     }
-    if (takes(f, "tb_engine_info tb_network_info tb_network_parameter_info tb_network_layer_info "
-                 "tb_network_compare ")) {
-        const int comparison = takes(f, "tb_network_compare ");
-        SPOIL(a->properties = NULL, TB_STATUS_NULL_POINTER, comparison ? "`comparison`" : "`properties`");
+    if (a->struct_size) {
+        const int wanted = !takes(f, "tb_optimizer_step tb_optimizer_train_step ");
+        const char *name = takes(f, "tb_engine_memory ")         ? "`memory`"
+                           : takes(f, "tb_network_memory_plan ") ? "`plan`"
+                           : takes(f, "tb_network_kink ")        ? "`kink`"
+                                                                 : "`properties`";
+        if (wanted) SPOIL(a->properties = NULL, TB_STATUS_NULL_POINTER, name);
+        INVALID(a->properties = (char *)a->properties + 4, "`");
         INVALID(properties.engine.struct_size = 0, "struct_size`");
         INVALID(properties.engine.struct_size -= 1, "struct_size`");
         INVALID(properties.engine.struct_size = SIZE_MAX, "struct_size`");
     }
-    if (takes(f, "tb_network_parameter_info tb_network_layer_info ")) {
-        INVALID(a->index = 13, "`index`");
+    if (takes(f, "tb_network_parameter_info tb_network_buffer_info tb_network_layer_info ")) {
+        INVALID(a->index = 18, "`index`");
         INVALID(a->index = SIZE_MAX, "`index`");
+    }
+    if (takes(f, "tb_graph_create ")) {
+        SPOIL(a->x_shape = NULL, TB_STATUS_NULL_POINTER, "`input_shape`");
+        INVALID(a->x_shape = (int64_t *)((char *)x_shape + 4), "`input_shape`");
+        INVALID(x_shape[0] = 0, "`input_shape`");
+        INVALID(x_shape[2] = INT64_MIN, "`input_shape`");
+    }
+    if (takes(f, "tb_graph_layer_info ")) {
+        INVALID(a->index = 1000000, "`node`");
+        INVALID(a->index = SIZE_MAX, "`node`");
+    }
+    if (takes(f, "tb_graph_conv2d tb_graph_relu tb_graph_maxpool2d tb_graph_norm_pool2d tb_graph_avgpool2d "
+                 "tb_graph_adaptive_avgpool2d tb_graph_batchnorm tb_graph_dropout tb_graph_linear tb_graph_flatten "
+                 "tb_graph_add tb_graph_concat ")) {
+        SPOIL(a->name = NULL, TB_STATUS_NULL_POINTER, "`name`");
+        INVALID(a->name[0] = '\0', "`name`");
+        INVALID(strcpy(a->name, "input"), "`name`");
+        INVALID(strcpy(a->name, "\xff"), "`name`");
+        INVALID((strcpy(a->name, "here"), nodes[0] = 1000000), "here");
+        INVALID((strcpy(a->name, "here"), nodes[0] = SIZE_MAX), "here");
+        INVALID(a->node_out = (tb_node *)((char *)&node_room + 1), "`node`");
+    }
+    if (takes(f, "tb_graph_conv2d tb_graph_maxpool2d tb_graph_norm_pool2d tb_graph_avgpool2d tb_graph_add "
+                 "tb_graph_adaptive_avgpool2d tb_graph_concat ")) {
+        SPOIL((strcpy(a->name, "flat"), nodes[0] = 1), TB_STATUS_SHAPE_MISMATCH, "flat");
+    }
+    if (takes(f, "tb_graph_conv2d ")) {
+        INVALID(a->index = 0, "channels`");
+        SPOIL(a->index = SIZE_MAX, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
+    }
+    if (takes(f, "tb_graph_linear ")) {
+        SPOIL(a->index = 0, TB_STATUS_SHAPE_MISMATCH, "layer");
+        SPOIL(nodes[0] = TB_GRAPH_INPUT, TB_STATUS_SHAPE_MISMATCH, "layer");
+    }
+    if (takes(f, "tb_graph_dropout tb_dropout_forward tb_dropout_backward ")) {
+        INVALID(a->number = -0.1, "p`");
+        INVALID(a->number = 1.1, "p`");
+        INVALID(a->number = NAN, "p`");
+    }
+    if (takes(f, "tb_graph_concat ")) {
+        SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`inputs`");
+        INVALID(a->array_count = 0, "inputs`");
+        INVALID(a->array_count = SIZE_MAX, "`inputs`");
+    }
+    if (takes(f, "tb_concat tb_concat_backward ")) {
+        SPOIL(a->flag = 1, TB_STATUS_NULL_POINTER, takes(f, "tb_concat ") ? "`inputs`" : "`gradients`");
+        SPOIL(a->array_count = 0, TB_STATUS_SHAPE_MISMATCH, "`");
+        SPOIL(a->array_count = 1, TB_STATUS_SHAPE_MISMATCH, "`");
+        INVALID(a->array_count = SIZE_MAX, "`");
+    }
+    if (takes(f, "tb_quantize ")) {
+        SPOIL(a->name = NULL, TB_STATUS_NULL_POINTER, "`format`");
+        SPOIL(a->properties = NULL, TB_STATUS_NULL_POINTER, "`x`");
+        INVALID(strcpy(a->name, "mixed"), "`format`");
+        INVALID(strcpy(a->name, "bf16+narrow"), "`format`");
+        INVALID(strcpy(a->name, "e5m2:stochastic()"), "`format`");
+        INVALID(strcpy(a->name, "\xff"), "`format`");
+        INVALID(a->flag = 7, "`x.dtype`");
+        INVALID(x_shape[0] = -1, "`x.shape`");
+        SPOIL(a->flag = TB_DTYPE_F16, TB_STATUS_DTYPE_MISMATCH, "`x`");
+        SPOIL(strcpy(a->name, "e9m2"), TB_STATUS_DTYPE_MISMATCH, "`x`");
+    }
+    if (takes(f, "tb_network_create ")) {
+        INVALID(zoo.zoo.struct_size = 0, "`zoo.struct_size`");
+        INVALID(zoo.zoo.variant = "none", "`variant`");
+        SPOIL(zoo.zoo.classes = 0, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
+    }
+    if (takes(f, "tb_network_create_from_graph ")) {
+        SPOIL(a->graph = NULL, TB_STATUS_NULL_POINTER, "`graph`");
+        SPOIL(a->graph = (tb_graph *)network, TB_STATUS_INVALID_HANDLE, "`graph`");
+        SPOIL(a->graph = (tb_graph *)engine, TB_STATUS_INVALID_HANDLE, "`graph`");
+        SPOIL(a->graph = graph, TB_STATUS_SHAPE_MISMATCH, "output of the network");
+    }
+    if (takes(f, "tb_network_kink ")) {
+        SPOIL(a->layer = NULL, TB_STATUS_NULL_POINTER, "`layer`");
+        SPOIL(strcpy(a->layer, "pool"), TB_STATUS_NOT_FOUND, "pool");
+        INVALID(strcpy(a->layer, "features.0"), "`layer`");
+    }
+    if (takes(f, "tb_network_read_activation ")) {
+        SPOIL(a->layer = NULL, TB_STATUS_NULL_POINTER, "`layer`");
+        SPOIL(strcpy(a->layer, "pool"), TB_STATUS_NOT_FOUND, "pool");
+        INVALID(strcpy(a->layer, "\xff"), "`layer`");
+    }
+    if (takes(f, "tb_network_set_reduction_order ")) {
+        INVALID(a->flag = 2, "`order`");
+        INVALID(a->flag = -1, "`order`");
+    }
+    if (takes(f, "tb_network_set_loss_scale ")) {
+        INVALID(a->number = 0, "`loss_scale`");
+        INVALID(a->number = NAN, "`loss_scale`");
+        INVALID(a->number = INFINITY, "`loss_scale`");
+    }
+    if (takes(f, "tb_network_memory_plan ")) {
+        SPOIL(a->index = SIZE_MAX, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
+    }
+    if (takes(f, "tb_network_compare ")) {
+        filled_array(f, a, "`comparisons`", sizeof(tb_comparison));
+        SPOIL(a->choices = NULL, TB_STATUS_NULL_POINTER, "`choices`");
+        INVALID(a->choice_count = SIZE_MAX, "`choices`");
+        INVALID(choices[1].alternative = 2, "`choices[1].alternative`");
+        INVALID(choices[1].alternative = SIZE_MAX, "`choices[1].alternative`");
+        SPOIL(choices[0].kink = NULL, TB_STATUS_NULL_POINTER, "`choices[0].kink`");
+        SPOIL(a->more = NULL, TB_STATUS_NULL_POINTER, "`differences`");
+        INVALID(differences[0].struct_size = 7, "`differences[0].struct_size`");
+        INVALID(a->more_count--, "`difference_count`");
+        INVALID(a->more_count = 0, "`difference_count`");
+        INVALID(a->more_count = SIZE_MAX, "`differences`");
+    }
+    if (takes(f, "tb_network_gradient_norms ")) filled_array(f, a, "`norms`", sizeof(tb_norms));
+    if (takes(f, "tb_network_census ")) filled_array(f, a, "`entries`", sizeof(tb_census_entry));
+    if (takes(f, "tb_network_save tb_network_load tb_optimizer_save tb_optimizer_load ")) {
+        SPOIL(a->name = NULL, TB_STATUS_NULL_POINTER, "`path`");
+        SPOIL(a->name[0] = '\0', TB_STATUS_IO, ": ");
+        INVALID(a->name[0] = '\xff', "`path`");
+        SPOIL(a->name = file("no/such/folder"), TB_STATUS_IO, "no/such/folder");
+        SPOIL(a->name = file("."), TB_STATUS_IO, ": ");
+    }
+    if (takes(f, "tb_network_load ")) {
+        SPOIL(a->name = file("misuse_run.safetensors"), TB_STATUS_FORMAT, "misuse_run.safetensors");
+        SPOIL(a->name = file("misuse_text.safetensors"), TB_STATUS_FORMAT, "misuse_text.safetensors");
+    }
+    if (takes(f, "tb_optimizer_load ")) {
+        SPOIL(a->name = file("misuse_network.safetensors"), TB_STATUS_FORMAT, "misuse_network.safetensors");
+        SPOIL(a->name = file("misuse_text.safetensors"), TB_STATUS_FORMAT, "misuse_text.safetensors");
     }
     if (takes(f, "tb_network_ties ")) {
         SPOIL(a->layer = NULL, TB_STATUS_NULL_POINTER, "`layer`");
@@ -800,8 +1603,8 @@ static void others(const function *f, arguments *a) {
         INVALID(a->bytes_size = SIZE_MAX, "`counts");
     }
     if (takes(f, "tb_optimizer_set_learning_rate ")) {
-        INVALID(a->learning_rate = -1, "`learning_rate`");
-        INVALID(a->learning_rate = NAN, "`learning_rate`");
+        INVALID(a->number = -1, "`learning_rate`");
+        INVALID(a->number = NAN, "`learning_rate`");
     }
 }
 
@@ -811,9 +1614,13 @@ static void inits(void) {
         tb_kink kink;
         tb_engine_options engine;
         tb_conv2d_options conv;
-        tb_maxpool2d_options pool;
+        tb_pool2d_options pool;
+        tb_batchnorm_options batchnorm;
+        tb_zoo_options zoo;
         tb_network_options network;
-        tb_sgd_options sgd;
+        tb_parameter_group group;
+        tb_schedule schedule;
+        tb_optimizer_options optimizer;
         unsigned char room[4096];
     } u;
 #define INIT(init, member, name)                                                                  \
@@ -826,25 +1633,38 @@ static void inits(void) {
     INIT(tb_kink_init, kink, "tb_kink_init");
     INIT(tb_engine_options_init, engine, "tb_engine_options_init");
     INIT(tb_conv2d_options_init, conv, "tb_conv2d_options_init");
-    INIT(tb_maxpool2d_options_init, pool, "tb_maxpool2d_options_init");
+    INIT(tb_pool2d_options_init, pool, "tb_pool2d_options_init");
+    INIT(tb_batchnorm_options_init, batchnorm, "tb_batchnorm_options_init");
+    INIT(tb_zoo_options_init, zoo, "tb_zoo_options_init");
+    INIT(tb_parameter_group_init, group, "tb_parameter_group_init");
+    INIT(tb_schedule_init, schedule, "tb_schedule_init");
+#define OF_ADAM(options, struct_size) tb_optimizer_options_init(options, struct_size, TB_ALGORITHM_ADAM)
+    INIT(OF_ADAM, optimizer, "tb_optimizer_options_init");
+    FAILS(tb_optimizer_options_init(&u.optimizer, sizeof u.optimizer, 4), TB_STATUS_INVALID_ARGUMENT,
+          "tb_optimizer_options_init", "`algorithm`");
     INIT(tb_network_options_init, network, "tb_network_options_init");
-    INIT(tb_sgd_options_init, sgd, "tb_sgd_options_init");
 }
 
 /* NULL is nothing to free; everything else that is no handle of the type is refused, and nothing is freed by it. */
 static void frees(void) {
     int here, i;
     tb_engine *e = new_engine(1);
+    tb_graph *g = NULL;
     tb_network *n = NULL;
     tb_optimizer *o = NULL;
     tb_network_properties info;
-    OK(tb_network_create(e, "lenet5", NULL, &n));
-    OK(tb_optimizer_create_sgd(n, NULL, &o));
+    OK(tb_graph_from_zoo("lenet5", NULL, &g));
+    OK(tb_network_create_from_graph(e, g, NULL, &n));
+    OK(tb_optimizer_create(n, NULL, &o));
     OK(tb_engine_free(NULL));
+    OK(tb_graph_free(NULL));
     OK(tb_network_free(NULL));
     OK(tb_optimizer_free(NULL));
     FAILS(tb_engine_free((tb_engine *)n), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
     FAILS(tb_engine_free((tb_engine *)o), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
+    FAILS(tb_graph_free((tb_graph *)n), TB_STATUS_INVALID_HANDLE, "tb_graph_free", "`graph`");
+    FAILS(tb_graph_free((tb_graph *)e), TB_STATUS_INVALID_HANDLE, "tb_graph_free", "`graph`");
+    FAILS(tb_network_free((tb_network *)g), TB_STATUS_INVALID_HANDLE, "tb_network_free", "`network`");
     FAILS(tb_network_free((tb_network *)e), TB_STATUS_INVALID_HANDLE, "tb_network_free", "`network`");
     FAILS(tb_network_free((tb_network *)o), TB_STATUS_INVALID_HANDLE, "tb_network_free", "`network`");
     FAILS(tb_optimizer_free((tb_optimizer *)e), TB_STATUS_INVALID_HANDLE, "tb_optimizer_free", "`optimizer`");
@@ -853,22 +1673,25 @@ static void frees(void) {
     for (i = 1; i < 40; i++) {
         void *forged = (void *)(uintptr_t)i;
         FAILS(tb_engine_free(forged), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
+        FAILS(tb_graph_free(forged), TB_STATUS_INVALID_HANDLE, "tb_graph_free", "`graph`");
         FAILS(tb_network_free(forged), TB_STATUS_INVALID_HANDLE, "tb_network_free", "`network`");
         FAILS(tb_optimizer_free(forged), TB_STATUS_INVALID_HANDLE, "tb_optimizer_free", "`optimizer`");
     }
     info.struct_size = sizeof info;
     OK(tb_network_info(n, &info));
+    OK(tb_graph_free(g));
+    FAILS(tb_graph_free(g), TB_STATUS_INVALID_HANDLE, "tb_graph_free", "`graph`");
     OK(tb_engine_free(e));
     FAILS(tb_engine_free(e), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
     OK(tb_network_info(n, &info));
     OK(tb_network_free(n));
     FAILS(tb_network_free(n), TB_STATUS_INVALID_HANDLE, "tb_network_free", "`network`");
-    OK(tb_optimizer_step(o));
+    OK(tb_optimizer_step(o, NULL));
     OK(tb_optimizer_free(o));
     FAILS(tb_optimizer_free(o), TB_STATUS_INVALID_HANDLE, "tb_optimizer_free", "`optimizer`");
     /* A slot that is used again does not bring the old handle back. */
     e = new_engine(1);
-    FAILS(tb_optimizer_step(o), TB_STATUS_INVALID_HANDLE, "tb_optimizer_step", "`optimizer`");
+    FAILS(tb_optimizer_step(o, NULL), TB_STATUS_INVALID_HANDLE, "tb_optimizer_step", "`optimizer`");
     FAILS(tb_network_info(n, &info), TB_STATUS_INVALID_HANDLE, "tb_network_info", "`network`");
     OK(tb_engine_free(e));
 }
@@ -881,16 +1704,16 @@ static void foreign_ties(void) {
     static unsigned char sets[9 * 8];
     tb_view gy_view = {gy, y3, 4, TB_DTYPE_F32};
     tb_view_mut gx_view = {gx, x3, 4, TB_DTYPE_F32};
-    tb_maxpool2d_options pool;
+    tb_pool2d_options pool;
     tb_kink choice;
     size_t i, ties_size;
     int64_t shape[4];
     int jacobian, composition;
-    OK(tb_maxpool2d_options_init(&pool, sizeof pool));
+    OK(tb_pool2d_options_init(&pool, sizeof pool));
     OK(tb_kink_init(&choice, sizeof choice));
     choice.beta = 10;
     pool.kernel[0] = pool.kernel[1] = 3;
-    OK(tb_maxpool2d_output_shape(x3, &pool, shape, &ties_size));
+    OK(tb_pool2d_output_shape(x3, &pool, shape, &ties_size));
     for (i = 0; i < sizeof fills; i++) {
         memset(sets, fills[i], sizeof sets);
         for (jacobian = 0; jacobian <= TB_JACOBIAN_RANDOM; jacobian++) {
@@ -934,33 +1757,35 @@ static void *use(void *argument) {
     float x[1000], y[1000], logits[10];
     int64_t label = w->number % 10;
     double loss;
+    tb_step_report report;
     tb_view x_view = {x, shape, 1, TB_DTYPE_F32}, image_view = {pixels, image, 4, TB_DTYPE_F32};
     tb_view_mut y_view = {y, shape, 1, TB_DTYPE_F32}, logits_view = {logits, row, 2, TB_DTYPE_F32};
     tb_tensor_properties info;
     int i, k;
     for (i = 0; i < 1000; i++) x[i] = (float)(i - 500 + w->number);
     info.struct_size = sizeof info;
+    report.struct_size = sizeof report;
     for (k = 0; k < 100000; k++) {
         tb_status status = tb_relu_forward(w->engine, &x_view, &y_view);
         tally(w, status);
         for (i = 0; i < 1000 && status == TB_STATUS_OK; i++) w->unexpected += y[i] != (x[i] > 0 ? x[i] : 0);
         tally(w, tb_network_forward(w->network, &image_view, &logits_view));
-        tally(w, tb_optimizer_train_step(w->optimizer, &image_view, &label, 1, &loss));
+        tally(w, tb_optimizer_train_step(w->optimizer, &image_view, &label, 1, &report));
         tally(w, tb_network_loss_and_gradients(w->network, &image_view, &label, 1, &loss));
         tally(w, tb_optimizer_set_learning_rate(w->optimizer, 0.001));
         if (status == TB_STATUS_INVALID_HANDLE && tb_network_info(w->network, NULL) == TB_STATUS_INVALID_HANDLE &&
-            tb_optimizer_step(w->optimizer) == TB_STATUS_INVALID_HANDLE) {
+            tb_optimizer_step(w->optimizer, NULL) == TB_STATUS_INVALID_HANDLE) {
             break;
         }
     }
     /* Each thread reads its own last error, whatever the others do meanwhile. */
-    snprintf(w->own_message, sizeof w->own_message, "tb_maxpool2d_output_shape: argument `x_shape`: expected at least "
+    snprintf(w->own_message, sizeof w->own_message, "tb_pool2d_output_shape: argument `x_shape`: expected at least "
              "0, got %d", -1 - w->number);
     for (k = 0; k < ROUNDS; k++) {
         int64_t bad[4] = {1, 1, 4, 4}, good[4];
         size_t size;
         bad[1] = -1 - w->number;
-        if (tb_maxpool2d_output_shape(bad, NULL, good, &size) != TB_STATUS_INVALID_ARGUMENT) w->unexpected++;
+        if (tb_pool2d_output_shape(bad, NULL, good, &size) != TB_STATUS_INVALID_ARGUMENT) w->unexpected++;
         snprintf(w->message, sizeof w->message, "%s", tb_last_error_message());
         if (strcmp(w->message, w->own_message) != 0) w->unexpected++;
     }
@@ -977,8 +1802,8 @@ static void in_use(void) {
     int i;
     memset(workers, 0, sizeof workers);
     workers[0].engine = new_engine(2);
-    OK(tb_network_create(workers[0].engine, "lenet5", NULL, &workers[0].network));
-    OK(tb_optimizer_create_sgd(workers[0].network, NULL, &workers[0].optimizer));
+    OK(tb_network_create(workers[0].engine, "lenet5", NULL, NULL, &workers[0].network));
+    OK(tb_optimizer_create(workers[0].network, NULL, &workers[0].optimizer));
     for (i = 0; i < THREADS; i++) {
         workers[i] = workers[0];
         workers[i].number = i;
@@ -1011,7 +1836,7 @@ static void freed_by_all(void) {
         worker workers[THREADS];
         int freed = 0;
         memset(workers, 0, sizeof workers);
-        OK(tb_network_create(engine, "lenet5", NULL, &workers[0].network));
+        OK(tb_network_create(engine, "lenet5", NULL, NULL, &workers[0].network));
         for (i = 0; i < THREADS; i++) {
             workers[i].network = workers[0].network;
             CHECK(pthread_create(&workers[i].thread, NULL, free_once, &workers[i]) == 0);
@@ -1061,14 +1886,14 @@ static void out_of_memory(void) {
         child = fork();
         if (child == 0) {
             const struct rlimit limit = {(rlim_t)1 << 30, (rlim_t)1 << 30};
-            tb_network_options large;
+            tb_zoo_options large_zoo;
             tb_network *n = NULL;
             tb_engine *e;
             tb_status created;
             if (setrlimit(RLIMIT_AS, &limit) || !(e = new_engine(1))) _exit(2);
-            tb_network_options_init(&large, sizeof large);
-            large.classes = classes[i];
-            created = tb_network_create(e, "lenet5", &large, &n);
+            tb_zoo_options_init(&large_zoo, sizeof large_zoo);
+            large_zoo.classes = classes[i];
+            created = tb_network_create(e, "lenet5", &large_zoo, NULL, &n);
             _exit(created == TB_STATUS_OK || created == TB_STATUS_OUT_OF_MEMORY ||
                           created == TB_STATUS_SHAPE_MISMATCH || created == TB_STATUS_INVALID_ARGUMENT
                       ? 0
@@ -1081,17 +1906,33 @@ static void out_of_memory(void) {
 }
 
 int main(void) {
+    static const int64_t input[3] = {3, 8, 8};
+    static const char *written[3] = {"misuse_network.safetensors", "misuse_run.safetensors", "misuse_text.safetensors"};
     arguments a;
     size_t i;
+    FILE *text;
     out_of_memory(); /* first: a child of a process with threads may do very little */
     engine = new_engine(0);
-    OK(tb_network_create(engine, "lenet5", NULL, &network));
-    OK(tb_optimizer_create_sgd(network, NULL, &optimizer));
+    OK(tb_graph_create(input, &graph));
+    OK(tb_graph_flatten(graph, "flattened", TB_GRAPH_INPUT, NULL));
+    OK(tb_graph_relu(graph, "last", TB_GRAPH_INPUT, NULL));
+    OK(tb_graph_from_zoo("lenet5", NULL, &finished));
+    OK(tb_network_create(engine, "lenet5_bn", NULL, NULL, &network));
+    OK(tb_optimizer_create(network, NULL, &optimizer));
+    OK(tb_network_save(network, file(written[0])));
+    OK(tb_optimizer_save(optimizer, file(written[1])));
+    text = fopen(file(written[2]), "wb");
+    if (CHECK(text != NULL)) {
+        fputs("no safetensors file, but a text that is long enough to look at", text);
+        fclose(text);
+    }
     right(&functions[0], &a);
     for (i = 0; i < FUNCTIONS; i++) {
         const function *f = &functions[i];
+        tb_status status;
         right(f, &a);
-        if (!check_at(f->call(&a) == TB_STATUS_OK, f->name, tb_last_error_message(), __LINE__)) continue;
+        status = f->call(&a);
+        if (!check_at(status == TB_STATUS_OK, f->name, tb_last_error_message(), __LINE__)) continue;
         right(f, &a);
         handles(f, &a);
         tensors(f, &a);
@@ -1107,6 +1948,9 @@ int main(void) {
     at_thread_end();
     OK(tb_optimizer_free(optimizer));
     OK(tb_network_free(network));
+    OK(tb_graph_free(graph));
+    OK(tb_graph_free(finished));
     OK(tb_engine_free(engine));
+    for (i = 0; i < 3; i++) CHECK(remove(file(written[i])) == 0);
     return finish("misuse_test");
 }

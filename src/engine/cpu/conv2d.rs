@@ -1,6 +1,7 @@
 //! Convolution as matrix products on unfolded images.
 //!
-//! With K = C KH KW and P = OH OW, the patches of image n form a `[K, P]` matrix `col` (im2col):
+//! Each of the G groups is a convolution of its own. With K = C / G KH KW and P = OH OW, the patches of image n form
+//! a `[K, P]` matrix `col` (im2col):
 //!   forward          y_n  `[O, P]` = weight `[O, K]` col + bias
 //!   backward input   gcol `[K, P]` = weightᵀ gy_n, folded back onto the image (col2im)
 //!   backward weight  gweight `[O, K]` = sum over n of gy_n colᵀ,  gbias `[O]` = sum over n and P of gy_n
@@ -24,7 +25,7 @@ pub(super) fn forward<T: Element<Acc: Pooled>>(
     bias: Option<&[T]>,
     y: &mut [T],
 ) {
-    let (k, p) = (g.patch_len(), g.output_pixels());
+    let (o, k, p) = (g.out_channels / g.groups, g.patch_len(), g.output_pixels());
     let mut weight_scratch = Scratch::take();
     let weight = T::promote(weight, &mut weight_scratch);
     let mut bias_scratch = Scratch::take();
@@ -37,11 +38,12 @@ pub(super) fn forward<T: Element<Acc: Pooled>>(
             if let Some(bias) = bias {
                 y.chunks_mut(p).zip(bias).for_each(|(row, &b)| row.fill(b));
             }
-            for band in bands(g) {
+            for (group, band) in group_bands(g) {
                 let (first, q) = (band.start * g.output[1], band.len() * g.output[1]);
-                im2col(g, band, x, &mut col);
-                let (sizes, y) = ([g.out_channels, q, k], &mut y[first..]);
-                gemm(sizes, y, p, bias.is_some(), Matrix::rows(weight, k), Matrix::rows(&col, q));
+                im2col(g, band, &x[group * x_len / g.groups..], &mut col);
+                let (sizes, y) = ([o, q, k], &mut y[group * o * p + first..]);
+                let weight = Matrix::rows(&weight[group * o * k..], k);
+                gemm(sizes, y, p, bias.is_some(), weight, Matrix::rows(&col, q));
             }
         });
     });
@@ -53,7 +55,7 @@ pub(super) fn backward_input<T: Element<Acc: Pooled>>(
     weight: &[T],
     gx: &mut [T],
 ) {
-    let (k, p) = (g.patch_len(), g.output_pixels());
+    let (o, k, p) = (g.out_channels / g.groups, g.patch_len(), g.output_pixels());
     let mut weight_scratch = Scratch::take();
     let weight = T::promote(weight, &mut weight_scratch);
     let (x_len, y_len) = (g.in_channels * g.input[0] * g.input[1], g.out_channels * p);
@@ -62,12 +64,13 @@ pub(super) fn backward_input<T: Element<Acc: Pooled>>(
         let gy = T::promote(gy, &mut gy_scratch);
         T::demote_into(gx, &mut Scratch::take(), |gx| {
             gx.fill(T::Acc::ZERO);
-            for band in bands(g) {
+            for (group, band) in group_bands(g) {
                 let (first, q) = (band.start * g.output[1], band.len() * g.output[1]);
                 col.resize(k * q, T::Acc::ZERO);
-                let (sizes, gy) = ([k, q, g.out_channels], Matrix::rows(&gy[first..], p));
-                gemm(sizes, &mut col, q, false, Matrix::rows(weight, k).t(), gy);
-                col2im(g, band, &col, gx);
+                let (sizes, gy) = ([k, q, o], Matrix::rows(&gy[group * o * p + first..], p));
+                let weight = Matrix::rows(&weight[group * o * k..], k);
+                gemm(sizes, &mut col, q, false, weight.t(), gy);
+                col2im(g, band, &col, &mut gx[group * x_len / g.groups..]);
             }
         });
     });
@@ -77,38 +80,37 @@ pub(super) fn backward_weight<T: Element<Acc: Pooled>>(
     g: &Conv2dGeometry,
     x: &[T],
     gy: &[T],
+    order: Option<&[u32]>,
     gweight: &mut [T],
     gbias: Option<&mut [T]>,
 ) {
-    let (k, p) = (g.patch_len(), g.output_pixels());
+    let (o, k, p) = (g.out_channels / g.groups, g.patch_len(), g.output_pixels());
     let (x_len, y_len) = (g.in_channels * g.input[0] * g.input[1], g.out_channels * p);
     let (weight_len, want_bias) = (g.out_channels * k, gbias.is_some());
     let stride = weight_len + g.out_channels;
     let images_per_part = g.batch.div_ceil(parts(stride)).max(1);
     let parts = g.batch.div_ceil(images_per_part);
     let mut partial = Scratch::<T::Acc>::zeros(parts * stride);
-    partial
-        .par_chunks_mut(stride)
-        .zip(x.par_chunks(images_per_part * x_len))
-        .zip(gy.par_chunks(images_per_part * y_len))
-        .for_each(|((sum, x), gy)| {
-            let (weight_sum, bias_sum) = sum.split_at_mut(weight_len);
-            let (mut x_scratch, mut gy_scratch) = (Scratch::take(), Scratch::take());
-            let mut col = Scratch::take();
-            for (x, gy) in x.chunks(x_len).zip(gy.chunks(y_len)) {
-                let x = T::promote(x, &mut x_scratch);
-                let gy = T::promote(gy, &mut gy_scratch);
-                for band in bands(g) {
-                    let (first, q) = (band.start * g.output[1], band.len() * g.output[1]);
-                    im2col(g, band, x, &mut col);
-                    let (sizes, gy) = ([g.out_channels, k, q], Matrix::rows(&gy[first..], p));
-                    gemm(sizes, weight_sum, k, true, gy, Matrix::rows(&col, q).t());
-                }
-                if want_bias {
-                    bias_sum.iter_mut().zip(gy.chunks(p)).for_each(|(b, row)| *b += sum_lanes(row));
-                }
+    partial.par_chunks_mut(stride).enumerate().for_each(|(part, sum)| {
+        let (weight_sum, bias_sum) = sum.split_at_mut(weight_len);
+        let (mut x_scratch, mut gy_scratch) = (Scratch::take(), Scratch::take());
+        let mut col = Scratch::take();
+        for i in part * images_per_part..((part + 1) * images_per_part).min(g.batch) {
+            let n = order.map_or(i, |order| order[i] as usize);
+            let x = T::promote(&x[n * x_len..][..x_len], &mut x_scratch);
+            let gy = T::promote(&gy[n * y_len..][..y_len], &mut gy_scratch);
+            for (group, band) in group_bands(g) {
+                let (first, q) = (band.start * g.output[1], band.len() * g.output[1]);
+                im2col(g, band, &x[group * x_len / g.groups..], &mut col);
+                let (sizes, gy) = ([o, k, q], Matrix::rows(&gy[group * o * p + first..], p));
+                let weight_sum = &mut weight_sum[group * o * k..];
+                gemm(sizes, weight_sum, k, true, gy, Matrix::rows(&col, q).t());
             }
-        });
+            if want_bias {
+                bias_sum.iter_mut().zip(gy.chunks(p)).for_each(|(b, row)| *b += sum_lanes(row));
+            }
+        }
+    });
     sum_parts::<T>(&partial, stride, 0, gweight);
     if let Some(gbias) = gbias {
         sum_parts::<T>(&partial, stride, weight_len, gbias);
@@ -133,8 +135,9 @@ fn sum_parts<T: Element<Acc: Pooled>>(partial: &[T::Acc], stride: usize, offset:
     });
 }
 
-/// Output columns `ow` whose input column `ow * stride + kw - padding` exists.
+/// Output columns `ow` whose input column `ow * stride + kw * dilation - padding` exists.
 fn valid_columns(g: &Conv2dGeometry, kw: usize) -> std::ops::Range<usize> {
+    let kw = kw * g.window.dilation[1];
     let (stride, padding) = (g.window.stride[1], g.window.padding[1]);
     let first = padding.saturating_sub(kw).div_ceil(stride);
     let end = (g.input[1] + padding).saturating_sub(kw).div_ceil(stride).min(g.output[1]);
@@ -148,6 +151,11 @@ fn bands(g: &Conv2dGeometry) -> impl Iterator<Item = Range<usize>> {
     (0..height).step_by(rows).map(move |start| start..(start + rows).min(height))
 }
 
+/// Every band of every group.
+fn group_bands(g: &Conv2dGeometry) -> impl Iterator<Item = (usize, Range<usize>)> {
+    (0..g.groups).flat_map(|group| bands(g).map(move |band| (group, band)))
+}
+
 /// Runs `visit` on each run of consecutive output columns of a band: (offset in col, offset of its first input
 /// element, length); `blank` gets the runs of col that lie in the padding.
 fn for_each_run(
@@ -157,20 +165,21 @@ fn for_each_run(
     mut blank: impl FnMut(usize, usize),
 ) {
     let ([kh, kw], [sh, sw], [ph, pw]) = (g.window.kernel, g.window.stride, g.window.padding);
-    let ([h, w], ow) = (g.input, g.output[1]);
+    let ([h, w], ow, [dh, dw]) = (g.input, g.output[1], g.window.dilation);
     let mut row = 0;
-    for c in 0..g.in_channels {
+    for c in 0..g.in_channels / g.groups {
         for i in 0..kh {
             for j in 0..kw {
                 let columns = valid_columns(g, j);
                 for o in band.clone() {
-                    let (start, input_row) = (row + (o - band.start) * ow, (o * sh + i).wrapping_sub(ph));
+                    let (start, input_row) =
+                        (row + (o - band.start) * ow, (o * sh + i * dh).wrapping_sub(ph));
                     if input_row >= h || columns.is_empty() {
                         blank(start, ow);
                         continue;
                     }
                     blank(start, columns.start);
-                    let x = (c * h + input_row) * w + columns.start * sw + j - pw;
+                    let x = (c * h + input_row) * w + columns.start * sw + j * dw - pw;
                     visit(start + columns.start, x, columns.len());
                     blank(start + columns.end, ow - columns.end);
                 }
@@ -180,7 +189,7 @@ fn for_each_run(
     }
 }
 
-/// A band of x `[C, H, W]` unfolded to col `[K, rows OW]`.
+/// A band of x `[C / G, H, W]` of one group unfolded to col `[K, rows OW]`.
 fn im2col<A: Element>(g: &Conv2dGeometry, band: Range<usize>, x: &[A], col: &mut Vec<A>) {
     let stride = g.window.stride[1];
     col.resize(g.patch_len() * band.len() * g.output[1], A::ZERO);
@@ -200,7 +209,7 @@ fn im2col<A: Element>(g: &Conv2dGeometry, band: Range<usize>, x: &[A], col: &mut
     );
 }
 
-/// Adds the col `[K, rows OW]` of a band onto gx `[C, H, W]`, in the order of the rows of col.
+/// Adds the col `[K, rows OW]` of a band onto gx `[C / G, H, W]`, in the order of the rows of col.
 fn col2im<A: crate::dtype::Accumulator>(g: &Conv2dGeometry, band: Range<usize>, col: &[A], gx: &mut [A]) {
     let stride = g.window.stride[1];
     for_each_run(

@@ -60,6 +60,7 @@ pub(super) fn backward_weight<T: Element<Acc: Pooled>>(
     g: &LinearGeometry,
     x: &[T],
     gy: &[T],
+    order: Option<&[u32]>,
     gweight: &mut [T],
     gbias: Option<&mut [T]>,
 ) {
@@ -67,6 +68,8 @@ pub(super) fn backward_weight<T: Element<Acc: Pooled>>(
     let (mut x_scratch, mut gy_scratch) = (Scratch::take(), Scratch::take());
     let x = T::promote(x, &mut x_scratch);
     let gy = T::promote(gy, &mut gy_scratch);
+    let (mut x_ordered, mut gy_ordered) = (Scratch::take(), Scratch::take());
+    let (x, gy) = (in_order(x, i, order, &mut x_ordered), in_order(gy, o, order, &mut gy_ordered));
     gweight.par_chunks_mut(ROWS * i).enumerate().for_each(|(block, gweight)| {
         let rows = gweight.len() / i;
         let gy = gy.get(block * ROWS..).unwrap_or_default();
@@ -82,4 +85,17 @@ pub(super) fn backward_weight<T: Element<Acc: Pooled>>(
             }
         });
     }
+}
+
+/// The rows of a matrix in the given order.
+fn in_order<'a, A: Copy>(
+    rows: &'a [A],
+    len: usize,
+    order: Option<&[u32]>,
+    scratch: &'a mut Vec<A>,
+) -> &'a [A] {
+    let Some(order) = order else { return rows };
+    scratch.clear();
+    order.iter().for_each(|&n| scratch.extend_from_slice(&rows[n as usize * len..][..len]));
+    scratch
 }

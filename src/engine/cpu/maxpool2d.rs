@@ -7,6 +7,7 @@
 use rand_philox::philox4x32_10;
 use rayon::prelude::*;
 
+use super::draw::Draw;
 use super::scratch::{Pooled, Scratch};
 use crate::dtype::{Accumulator, Element};
 use crate::kink::BackwardRule;
@@ -14,13 +15,6 @@ use crate::shape::{self, Pool2dGeometry, Window2d};
 
 /// The bit of a tie set's last byte that says "this window holds a NaN".
 const NAN_FLAG: u8 = 0x80;
-
-/// What a random draw depends on besides its seed and window.
-#[derive(Clone, Copy)]
-pub(super) struct Draw {
-    pub site: u32,
-    pub step: u32,
-}
 
 pub(super) fn forward<T: Element<Acc: Pooled>>(
     g: &Pool2dGeometry,
@@ -124,10 +118,10 @@ fn forward_plane<A: Accumulator>(
 
 /// A stored tie set.
 #[derive(Clone, Copy)]
-struct TieSet<'a>(&'a [u8]);
+pub(super) struct TieSet<'a>(pub &'a [u8]);
 
 impl TieSet<'_> {
-    fn has_nan(self) -> bool {
+    pub fn has_nan(self) -> bool {
         self.0[self.0.len() - 1] & NAN_FLAG != 0
     }
 
@@ -136,7 +130,7 @@ impl TieSet<'_> {
         if i + 1 == self.0.len() { self.0[i] & !NAN_FLAG } else { self.0[i] }
     }
 
-    fn len(self) -> usize {
+    pub fn len(self) -> usize {
         (0..self.0.len()).map(|i| self.byte(i).count_ones() as usize).sum()
     }
 
@@ -144,7 +138,7 @@ impl TieSet<'_> {
         self.byte(bit / 8) >> (bit % 8) & 1 != 0
     }
 
-    fn bits(self) -> impl DoubleEndedIterator<Item = usize> {
+    pub fn bits(self) -> impl DoubleEndedIterator<Item = usize> {
         (0..self.0.len() * 8).filter(move |&bit| self.contains(bit))
     }
 }

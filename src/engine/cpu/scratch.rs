@@ -2,6 +2,9 @@
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use crate::engine::meter::Meter;
 
 /// A type whose vectors are kept for reuse.
 pub(super) trait Pooled: Copy + Default + 'static {
@@ -20,13 +23,25 @@ macro_rules! pooled {
 }
 pooled!(f32, f64);
 
+thread_local!(static METER: RefCell<Option<Arc<Meter>>> = const { RefCell::new(None) });
+
+/// Lets `meter` count the working memory of this thread from now on.
+pub(super) fn count_with(meter: Arc<Meter>) {
+    METER.set(Some(meter));
+}
+
 /// A vector on loan from this thread's pool; its contents are arbitrary.
-pub(super) struct Scratch<A: Pooled>(Vec<A>);
+pub(super) struct Scratch<A: Pooled> {
+    vec: Vec<A>,
+    /// Its capacity when it was lent.
+    counted: usize,
+}
 
 impl<A: Pooled> Scratch<A> {
     /// Of any length.
     pub fn take() -> Scratch<A> {
-        Scratch(A::with_pool(|pool| pool.pop()).unwrap_or_default())
+        let vec = A::with_pool(|pool| pool.pop()).unwrap_or_default();
+        Scratch { counted: vec.capacity(), vec }
     }
 
     /// `len` zeros.
@@ -40,7 +55,9 @@ impl<A: Pooled> Scratch<A> {
 
 impl<A: Pooled> Drop for Scratch<A> {
     fn drop(&mut self) {
-        let vec = std::mem::take(&mut self.0);
+        let vec = std::mem::take(&mut self.vec);
+        let grown = vec.capacity().saturating_sub(self.counted) * size_of::<A>();
+        METER.with_borrow(|meter| meter.iter().for_each(|meter| meter.grow(grown)));
         A::with_pool(|pool| pool.push(vec));
     }
 }
@@ -48,12 +65,12 @@ impl<A: Pooled> Drop for Scratch<A> {
 impl<A: Pooled> Deref for Scratch<A> {
     type Target = Vec<A>;
     fn deref(&self) -> &Vec<A> {
-        &self.0
+        &self.vec
     }
 }
 
 impl<A: Pooled> DerefMut for Scratch<A> {
     fn deref_mut(&mut self) -> &mut Vec<A> {
-        &mut self.0
+        &mut self.vec
     }
 }

@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use bytemuck::{Pod, Zeroable, cast_slice, cast_slice_mut};
 
+use crate::engine::meter::Meter;
 use crate::engine::op::{BufferId, Call, Settings};
 use crate::engine::session::{KernelTime, ProgramId, Session};
 use crate::error::{Error, Result};
@@ -16,11 +17,12 @@ pub(super) struct CpuSession {
     pool: Arc<rayon::ThreadPool>,
     buffers: Vec<Vec<Line>>,
     programs: Vec<Vec<Call>>,
+    meter: Arc<Meter>,
 }
 
 impl CpuSession {
-    pub fn new(pool: Arc<rayon::ThreadPool>) -> CpuSession {
-        CpuSession { pool, buffers: Vec::new(), programs: Vec::new() }
+    pub fn new(pool: Arc<rayon::ThreadPool>, meter: Arc<Meter>) -> CpuSession {
+        CpuSession { pool, buffers: Vec::new(), programs: Vec::new(), meter }
     }
 
     fn buffer_mut(&mut self, id: BufferId) -> &mut Vec<Line> {
@@ -34,7 +36,7 @@ impl CpuSession {
         settings: &Settings,
         mut around: impl FnMut(&'static str, &mut dyn FnMut()) + Send,
     ) {
-        let CpuSession { pool, buffers, programs: all } = self;
+        let CpuSession { pool, buffers, programs: all, .. } = self;
         super::install(pool, || {
             for call in programs.iter().flat_map(|p| &all[p.0 as usize]) {
                 // The written buffers leave the table while the others are borrowed.
@@ -54,7 +56,31 @@ impl CpuSession {
     }
 }
 
+/// Bytes that can be had without the system running out of memory, where it tells.
+fn available_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse::<usize>().ok()?.checked_mul(1024)
+}
+
 impl Session for CpuSession {
+    fn admit(&self, sizes: &[usize], label: &str) -> Result<()> {
+        let bytes = sizes.iter().fold(0usize, |sum, &size| sum.saturating_add(size));
+        match available_memory() {
+            // What kernels need beside, and other programs.
+            Some(available) if bytes > available / 20 * 19 => Err(Error::OutOfMemory {
+                what: label.to_string(),
+                bytes,
+                detail: format!("{available} bytes are available"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn scratch_bytes(&self, _: &[Call]) -> usize {
+        0
+    }
+
     fn allocate(&mut self, bytes: usize, label: &str) -> Result<BufferId> {
         let lines = bytes.div_ceil(size_of::<Line>());
         let mut buffer = Vec::new();
@@ -64,6 +90,7 @@ impl Session for CpuSession {
             detail: e.to_string(),
         })?;
         buffer.resize(lines, Line([0; 64]));
+        self.meter.grow(size_of_val(&buffer[..]));
         self.buffers.push(buffer);
         Ok(BufferId(self.buffers.len() as u32 - 1))
     }
@@ -100,7 +127,8 @@ impl Session for CpuSession {
 
     fn release(&mut self, buffers: &[BufferId], programs: &[ProgramId]) {
         for &buffer in buffers {
-            *self.buffer_mut(buffer) = Vec::new();
+            let old = std::mem::take(self.buffer_mut(buffer));
+            self.meter.shrink(size_of_val(&old[..]));
         }
         for program in programs {
             self.programs[program.0 as usize] = Vec::new();
@@ -108,6 +136,12 @@ impl Session for CpuSession {
     }
 
     fn allocated_bytes(&self) -> usize {
-        self.buffers.iter().map(|b| b.len() * size_of::<Line>()).sum()
+        self.buffers.iter().map(|b| size_of_val(&b[..])).sum()
+    }
+}
+
+impl Drop for CpuSession {
+    fn drop(&mut self) {
+        self.meter.shrink(self.allocated_bytes());
     }
 }

@@ -1,13 +1,29 @@
 use crate::dtype::Accumulator;
 
+/// Terms of a sum that are added up side by side.
+const LANES: usize = 16;
+
 /// Sum in sixteen interleaved lanes, then over the lanes: a fixed order that vectorises.
 pub(super) fn sum_lanes<A: Accumulator>(values: &[A]) -> A {
-    const LANES: usize = 16;
+    sum_terms([values], |[v]| v, |sum| sum)
+}
+
+/// [`sum_lanes`] of `term` of the elements of equally long slices, each partial sum passed through `round`.
+#[inline(always)]
+pub(super) fn sum_terms<A: Accumulator, const K: usize>(
+    slices: [&[A]; K],
+    term: impl Fn([A; K]) -> A,
+    round: impl Fn(A) -> A,
+) -> A {
     let mut lanes = [A::ZERO; LANES];
-    let chunks = values.chunks_exact(LANES);
-    let tail = chunks.remainder().iter().fold(A::ZERO, |s, &v| s + v);
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, &v)| *lane += v);
+    let chunks = slices.map(|s| s.as_chunks::<LANES>());
+    for i in 0..chunks[0].0.len() {
+        let chunk = chunks.map(|(chunks, _)| &chunks[i]);
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            *sum = round(*sum + term(chunk.map(|c| c[lane])));
+        }
     }
-    lanes.iter().fold(A::ZERO, |s, &v| s + v) + tail
+    let tail =
+        (0..chunks[0].1.len()).fold(A::ZERO, |sum, i| round(sum + term(chunks.map(|(_, rest)| rest[i]))));
+    round(lanes.iter().fold(A::ZERO, |sum, &v| round(sum + v)) + tail)
 }

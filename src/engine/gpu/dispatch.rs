@@ -1,11 +1,14 @@
 //! What an operator becomes: a list of dispatches.
 
-use super::{add, conv2d, linear, loss, maxpool2d, optimizer, relu};
+use super::{
+    add, avgpool2d, batchnorm, conv2d, copy_rows, dropout, linear, loss, maxpool2d, norm_pool2d, norms,
+    optimizer, quantize, relu, tie_census,
+};
 use crate::dtype::DType;
 use crate::engine::op::{Call, Op, Settings};
 
 /// Threads of a workgroup of the kernels that import `index`.
-const THREADS: usize = 256;
+pub(super) const THREADS: usize = 256;
 
 /// A shader file and the names that are defined in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +64,16 @@ impl Params {
     }
 }
 
+/// Lengths as words.
+pub(super) fn words(values: &[usize]) -> Vec<u32> {
+    values.iter().map(|&v| v as u32).collect()
+}
+
+/// A scalar as a word: rounded once, to f32.
+pub(super) fn bits(value: f64) -> u32 {
+    (value as f32).to_bits()
+}
+
 /// One kernel on some memory. Its bindings are `bindings` in order, then the params.
 pub(super) struct Dispatch {
     pub kernel: Kernel,
@@ -103,7 +116,37 @@ pub(super) fn lower(call: &Call) -> Lowered {
         Op::ReluForward { len } => relu::forward(len, dtype).into(),
         Op::ReluBackward { len } => relu::backward(len, dtype, call.site).into(),
         Op::Add { len } => add::forward(len, dtype).into(),
-        Op::CrossEntropy { batch, classes } => loss::cross_entropy(batch, classes, dtype),
-        Op::Sgd { len, momentum } => optimizer::sgd(len, momentum, dtype).into(),
+        Op::BatchNormForward { geometry, eps, momentum, parameters } => {
+            batchnorm::forward(&geometry, eps, momentum, [dtype, parameters], call.site)
+        }
+        Op::BatchNormInference { geometry, eps, parameters } => {
+            batchnorm::inference(&geometry, eps, [dtype, parameters]).into()
+        }
+        Op::BatchNormBackward { geometry, parameters } => {
+            batchnorm::backward(&geometry, None, [dtype, parameters], call.site)
+        }
+        Op::BatchNormInferenceBackward { geometry, eps, parameters } => {
+            batchnorm::backward(&geometry, Some(eps), [dtype, parameters], call.site)
+        }
+        Op::NormPool2dForward { geometry } => norm_pool2d::forward(&geometry, dtype).into(),
+        Op::NormPool2dBackward { geometry } => norm_pool2d::backward(&geometry, dtype, call.site).into(),
+        Op::AvgPool2dForward { geometry } => avgpool2d::forward(&geometry, dtype).into(),
+        Op::AvgPool2dBackward { geometry } => avgpool2d::backward(&geometry, dtype).into(),
+        Op::CopyRows { geometry } => copy_rows::copy(&geometry, dtype).into(),
+        Op::DropoutForward { len, p } | Op::DropoutBackward { len, p } => {
+            dropout::apply(len, p, dtype, call.site).into()
+        }
+        Op::CrossEntropy { batch, classes, wide_loss } => {
+            loss::cross_entropy(batch, classes, wide_loss, dtype)
+        }
+        Op::Sgd { len, momentum, master } => optimizer::sgd(len, momentum, master, dtype, call.site).into(),
+        Op::Adam { len, amsgrad, master } => optimizer::adam(len, amsgrad, master, dtype, call.site).into(),
+        Op::RmsProp { len, momentum, centered, master } => {
+            optimizer::rms_prop(len, [momentum, centered], master, dtype, call.site).into()
+        }
+        Op::Norms { len, difference } => norms::norms(len, difference, dtype).into(),
+        Op::TieCensus { geometry, relu } => tie_census::tie_census(&geometry, relu, dtype, call.site),
+        Op::CountZeros { len } => tie_census::count_zeros(len, dtype),
+        Op::Quantize { len, format, rounding } => quantize::quantize(len, format, rounding, call.site).into(),
     }
 }

@@ -1,32 +1,22 @@
 //! Max pooling with its tie sets, and its backward pass under any choice.
 
-use super::dispatch::{Binding, Dispatch, Kernel, Params};
+use super::dispatch::{Binding, Dispatch, Kernel, Params, bits};
+use super::pool2d;
 use crate::dtype::DType;
 use crate::kink::BackwardRule;
-use crate::shape::{Pool2dGeometry, tie_bytes};
-
-/// Binary logarithm of the number of windows that share a word of the tie sets, and words of a window.
-fn set_layout(g: &Pool2dGeometry) -> [usize; 2] {
-    match tie_bytes(g.window.len()) {
-        1 => [2, 1],
-        2 => [1, 1],
-        bytes => [0, bytes / 4],
-    }
-}
+use crate::shape::Pool2dGeometry;
 
 fn geometry_words(g: &Pool2dGeometry) -> Vec<u32> {
-    let window = [g.window.kernel, g.window.stride, g.window.padding];
-    let pairs = [g.input, g.output].into_iter().chain(window);
-    pairs.flatten().chain(set_layout(g)).map(|v| v as u32).collect()
+    pool2d::geometry_words(g).into_iter().chain(pool2d::set_layout(g)).collect()
 }
 
 pub(super) fn forward(g: &Pool2dGeometry, dtype: DType, site: usize) -> Dispatch {
     let windows = g.windows();
-    let [share, _] = set_layout(g);
+    let [share, _] = pool2d::set_layout(g);
     let geometry = geometry_words(g);
     let params = Params::from_settings(move |settings| {
         let weights = settings.maxpool(site).forward_weights();
-        let [beta, one_minus_beta] = weights.unwrap_or_default().map(|w| (w as f32).to_bits());
+        let [beta, one_minus_beta] = weights.unwrap_or_default().map(bits);
         let mut params = vec![windows as u32];
         params.extend(&geometry);
         params.extend([weights.is_some() as u32, beta, one_minus_beta, 0]);
@@ -46,7 +36,6 @@ pub(super) fn backward(g: &Pool2dGeometry, dtype: DType, site: usize) -> Dispatc
     let window_len = g.window.len();
     let geometry = geometry_words(g);
     let params = Params::from_settings(move |settings| {
-        let bits = |v: f64| (v as f32).to_bits();
         let mut seed = 0;
         let mut betas = [0.0; 2];
         let mut coefficients = vec![0; 2 * (window_len + 1)];

@@ -5,21 +5,31 @@
 //! the driver's f32 is IEEE (division correctly rounded, subnormals kept), sums agree within rounding.
 
 mod add;
+mod avgpool2d;
+mod batchnorm;
 mod conv2d;
+mod copy_rows;
 mod dispatch;
+mod dropout;
 mod gemm;
 mod linear;
 mod loss;
 mod maxpool2d;
+mod norm_pool2d;
+mod norms;
 mod optimizer;
+mod pool2d;
+mod quantize;
 mod relu;
 mod session;
 mod shader;
+mod tie_census;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::dtype::DType;
+use crate::engine::meter::{MemoryUse, Meter};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use dispatch::{Binding, Kernel};
@@ -53,6 +63,10 @@ impl GpuEngine {
         }
     }
 
+    pub fn memory(&self) -> MemoryUse {
+        self.gpu.meter.read()
+    }
+
     pub fn session(&self) -> Box<dyn Session> {
         Box::new(session::GpuSession::new(self.gpu.clone()))
     }
@@ -67,6 +81,26 @@ struct Gpu {
     limits: wgpu::Limits,
     pipelines: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
     faults: Arc<Mutex<Faults>>,
+    meter: Arc<Meter>,
+}
+
+/// A buffer that is counted while it lives.
+struct Memory {
+    buffer: wgpu::Buffer,
+    meter: Arc<Meter>,
+}
+
+impl std::ops::Deref for Memory {
+    type Target = wgpu::Buffer;
+    fn deref(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.meter.shrink(self.buffer.size() as usize);
+    }
 }
 
 struct Pipeline {
@@ -128,7 +162,16 @@ impl Gpu {
             .copied()
             .collect::<Vec<_>>()
             .join(", ");
-        Ok(Gpu { info, driver, device, queue, limits, pipelines: Default::default(), faults })
+        Ok(Gpu {
+            info,
+            driver,
+            device,
+            queue,
+            limits,
+            pipelines: Default::default(),
+            faults,
+            meter: Default::default(),
+        })
     }
 
     /// The error that wgpu reported since the last call, if any. The loss of the device stays.
@@ -146,18 +189,21 @@ impl Gpu {
         }
     }
 
-    /// A buffer of zeros that kernels can use; refused before anything is allocated where it is too large.
-    fn buffer(&self, bytes: usize, label: &str) -> Result<wgpu::Buffer> {
+    /// The size of a buffer for `bytes`; an error where the adapter allows none so large.
+    fn buffer_size(&self, bytes: usize, label: &str) -> Result<u64> {
         // An empty binding is not valid, and sizes are multiples of a word.
         let size = bytes.max(4).checked_next_multiple_of(4).map(|size| size as u64);
         let limit = self.limits.max_buffer_size.min(self.limits.max_storage_buffer_binding_size);
-        let Some(size) = size.filter(|&size| size <= limit) else {
-            return Err(Error::OutOfMemory {
-                what: label.to_string(),
-                bytes,
-                detail: format!("adapter \"{}\" allows {limit} bytes in one buffer", self.info.name),
-            });
-        };
+        size.filter(|&size| size <= limit).ok_or_else(|| Error::OutOfMemory {
+            what: label.to_string(),
+            bytes,
+            detail: format!("adapter \"{}\" allows {limit} bytes in one buffer", self.info.name),
+        })
+    }
+
+    /// A buffer of zeros that kernels can use; refused before anything is allocated where it is too large.
+    fn buffer(&self, bytes: usize, label: &str) -> Result<Memory> {
+        let size = self.buffer_size(bytes, label)?;
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size,
@@ -165,7 +211,8 @@ impl Gpu {
             mapped_at_creation: false,
         });
         self.check(label, bytes)?;
-        Ok(buffer)
+        self.meter.grow(size as usize);
+        Ok(Memory { buffer, meter: self.meter.clone() })
     }
 
     /// Waits for everything that was submitted.

@@ -1,6 +1,6 @@
 //! ReLU, and its backward pass with any derivative at 0.
 
-use super::dispatch::{Binding, Dispatch, Kernel, Params};
+use super::dispatch::{Binding, Dispatch, Kernel, Params, bits};
 use crate::dtype::DType;
 
 pub(super) fn forward(len: usize, dtype: DType) -> Dispatch {
@@ -9,8 +9,7 @@ pub(super) fn forward(len: usize, dtype: DType) -> Dispatch {
 }
 
 pub(super) fn backward(len: usize, dtype: DType, site: usize) -> Dispatch {
-    let params =
-        Params::from_settings(move |settings| vec![len as u32, (settings.relu(site).alpha as f32).to_bits()]);
+    let params = Params::from_settings(move |settings| vec![len as u32, bits(settings.relu(site).alpha)]);
     let bindings = vec![Binding::Read(0), Binding::Read(1), Binding::Write(0)];
     Dispatch::elementwise(Kernel::new("relu_backward", dtype), bindings, len, params)
 }

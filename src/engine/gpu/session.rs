@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dispatch::{Binding, Params, WordsOf, lower};
-use super::{Gpu, MAX_GROUPS, Pipeline};
+use super::{Gpu, MAX_GROUPS, Memory, Pipeline};
 use crate::engine::op::{BufferId, Call, Settings};
 use crate::engine::session::{KernelTime, ProgramId, Session};
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ const CALLBACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) struct GpuSession {
     gpu: Arc<Gpu>,
-    buffers: Vec<Option<wgpu::Buffer>>,
+    buffers: Vec<Option<Memory>>,
     programs: Vec<Option<Program>>,
     /// Memory for reading back, made at the first read and kept.
     staging: Option<wgpu::Buffer>,
@@ -25,9 +25,9 @@ pub(super) struct GpuSession {
 
 struct Program {
     steps: Vec<Step>,
-    scratch: Option<wgpu::Buffer>,
+    scratch: Option<Memory>,
     /// The params of all steps, as they are on the device.
-    params: wgpu::Buffer,
+    params: Memory,
     words: Vec<u32>,
     /// Those that follow the settings, and where they stand in `words`.
     dynamic: Vec<(Range<usize>, WordsOf)>,
@@ -47,7 +47,9 @@ impl GpuSession {
 
     fn buffer(&self, id: BufferId) -> Result<&wgpu::Buffer> {
         let buffer = self.buffers.get(id.0 as usize).and_then(Option::as_ref);
-        buffer.ok_or_else(|| Error::Device(format!("buffer {} is not allocated", id.0)))
+        buffer
+            .map(|memory| &memory.buffer)
+            .ok_or_else(|| Error::Device(format!("buffer {} is not allocated", id.0)))
     }
 
     fn program(&self, id: ProgramId) -> Result<&Program> {
@@ -86,6 +88,15 @@ fn words_in(bytes: u64) -> usize {
 }
 
 impl Session for GpuSession {
+    fn admit(&self, sizes: &[usize], label: &str) -> Result<()> {
+        let largest = sizes.iter().copied().max().unwrap_or(0);
+        self.gpu.buffer_size(largest, label).map(drop)
+    }
+
+    fn scratch_bytes(&self, calls: &[Call]) -> usize {
+        calls.iter().map(|call| lower(call).scratch).max().unwrap_or(0)
+    }
+
     fn allocate(&mut self, bytes: usize, label: &str) -> Result<BufferId> {
         self.gpu.check(label, bytes)?;
         self.buffers.push(Some(self.gpu.buffer(bytes, label)?));
@@ -315,6 +326,7 @@ impl Session for GpuSession {
     fn allocated_bytes(&self) -> usize {
         let programs = self.programs.iter().flatten();
         let own = programs.flat_map(|p| p.scratch.iter().chain([&p.params]));
-        own.chain(self.buffers.iter().flatten()).chain(&self.staging).map(|b| b.size() as usize).sum()
+        let memory = own.chain(self.buffers.iter().flatten()).map(|memory| &memory.buffer);
+        memory.chain(&self.staging).map(|b| b.size() as usize).sum()
     }
 }

@@ -11,25 +11,44 @@ macro_rules! sources {
 
 /// One file for each kernel.
 pub(super) const KERNELS: &[(&str, &str)] = sources!("":
+    "adam",
     "add",
+    "avgpool2d_backward",
+    "avgpool2d_forward",
+    "batchnorm_backward_input",
+    "batchnorm_backward_parameters",
+    "batchnorm_backward_sums",
+    "batchnorm_mean",
+    "batchnorm_normalize",
+    "batchnorm_statistics",
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_backward_weight_reduce",
     "conv2d_forward",
+    "copy_rows",
+    "count_zeros",
     "cross_entropy_mean",
     "cross_entropy_rows",
+    "dropout",
     "linear_backward_input",
     "linear_backward_weight",
     "linear_forward",
     "maxpool2d_backward",
     "maxpool2d_forward",
+    "norm_pool2d_backward",
+    "norm_pool2d_forward",
+    "norms",
+    "quantize",
     "relu_backward",
     "relu_forward",
+    "rms_prop",
     "sgd",
+    "tie_census",
+    "zero_counts",
 );
 
-const SHARED: &[(&str, &str)] =
-    sources!("shared/": "exp_log", "gemm", "groups", "index", "linear", "philox", "types");
+pub(super) const SHARED: &[(&str, &str)] = sources!("shared/": "batchnorm", "channel_terms", "exp_log", "gemm", "groups", "index", "linear", "optimizer",
+        "philox", "pool2d", "tie_set", "tree", "types");
 
 /// The source of a kernel with its directives resolved.
 pub(super) fn expand(kernel: &str, defines: &[&str]) -> Result<String> {

@@ -1,40 +1,28 @@
+use super::{Options, norm};
 use crate::error::Result;
 use crate::net::Graph;
 use crate::shape::Window2d;
 
-/// What may be varied in [`lenet5`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeNet5Options {
-    /// Number of classes.
-    pub classes: usize,
-    /// Widths of the two hidden fully connected layers.
-    pub hidden: [usize; 2],
-}
-
-impl Default for LeNet5Options {
-    fn default() -> Self {
-        LeNet5Options { classes: 10, hidden: [120, 84] }
+/// LeNet-5 for images `[1, 28, 28]`, as in the published code: two times (conv 5x5, ReLU, max pooling 2x2), then
+/// three fully connected layers with ReLU between them. Batch normalisation comes **after** pooling and ReLU, at the
+/// places 3 and 7 of `features` and 2 and 5 of `classifier`; without it those places stay empty.
+pub fn lenet5(options: &Options) -> Result<Graph> {
+    let mut g = Graph::new(options.input.unwrap_or([1, 28, 28]));
+    let mut x = g.input();
+    for (first, channels) in [(0, 6), (4, 16)] {
+        let at = |i: usize| format!("features.{}", first + i);
+        x = g.conv2d(&at(0), x, channels, Window2d::new(5, 1, 0), true)?;
+        x = g.relu(&at(1), x)?;
+        x = g.maxpool2d(&at(2), x, Window2d::new(2, 2, 0))?;
+        x = norm(&mut g, options.batch_norm, &at(3), x)?;
     }
-}
-
-/// LeNet-5 for images `[1, 28, 28]`, as in the paper's published code: two times (conv 5x5, ReLU, max pooling
-/// 2x2), then three fully connected layers. The names are those of that code, in which places 3 and 7 of
-/// `features` and 2 and 5 of `classifier` belong to batch normalisation.
-pub fn lenet5(options: &LeNet5Options) -> Result<Graph> {
-    let mut g = Graph::new([1, 28, 28]);
-    let conv = Window2d::new(5, 1, 0);
-    let pool = Window2d::new(2, 2, 0);
-    let x = g.conv2d("features.0", g.input(), 6, conv, true)?;
-    let x = g.relu("features.1", x)?;
-    let x = g.maxpool2d("features.2", x, pool)?;
-    let x = g.conv2d("features.4", x, 16, conv, true)?;
-    let x = g.relu("features.5", x)?;
-    let x = g.maxpool2d("features.6", x, pool)?;
-    let x = g.flatten("flatten", x)?;
-    let x = g.linear("classifier.0", x, options.hidden[0], true)?;
-    let x = g.relu("classifier.1", x)?;
-    let x = g.linear("classifier.3", x, options.hidden[1], true)?;
-    let x = g.relu("classifier.4", x)?;
+    x = g.flatten("flatten", x)?;
+    for (first, width) in [(0, options.hidden[0]), (3, options.hidden[1])] {
+        let at = |i: usize| format!("classifier.{}", first + i);
+        x = g.linear(&at(0), x, width, true)?;
+        x = g.relu(&at(1), x)?;
+        x = norm(&mut g, options.batch_norm, &at(2), x)?;
+    }
     g.linear("classifier.6", x, options.classes, true)?;
     Ok(g)
 }

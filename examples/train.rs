@@ -1,0 +1,288 @@
+//! Trains a network of the zoo, in any precision, under any choice at its kinks.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use tiebreak::data::{self, Augmentation, Batches, Dataset, Split, synthetic};
+use tiebreak::net::{Network, NetworkOptions, zoo};
+use tiebreak::train::{GradScaler, Optimizer, OptimizerOptions, ParameterGroup, Schedule};
+use tiebreak::{
+    AdamOptions, Composition, Device, Engine, EngineOptions, Kink, MaxPoolKink, Precision, ReluKink,
+    RmsPropOptions, SgdOptions,
+};
+
+const AFTER: &str = "Examples:
+  train                                             LeNet-5 on drawn digits, which need no file: seconds
+  train --data mnist --precision 16 --beta 100      LeNet-5 on MNIST in 16 bits, with beta * minimal + (1 - beta) * native
+  train --network vgg11 --data cifar-10 --augment   VGG11 on CIFAR-10, as in the paper
+  train --network resnet18_bn --data cifar-10 --precision mixed --device gpu
+  train --network resnet50_bn --variant imagenet --data imagenette --size 224 --batch-size 32
+  train ... --save run.safetensors                  keeps the run after each epoch, and on Ctrl-C
+  train ... --resume run.safetensors                goes on with it, with the same bits
+
+Data: a folder with MNIST's four IDX files, CIFAR-10's binary files, or a folder `train` and a folder `val` (or `test`) with
+one sub-folder of JPEG or PNG files per class.
+
+Precisions: 16, 32, 64, mixed (f16 on f32 master weights, with loss scaling), f16+narrow (sums in 16 bits too), and
+simulated: bf16, tf32, e4m3, e5m2, any e<bits>m<bits>, each also as e5m2:stochastic(<seed>).";
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Algorithm {
+    Sgd,
+    Adam,
+    Adamw,
+    Rmsprop,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ScheduleName {
+    Constant,
+    Step,
+    Cosine,
+}
+
+#[derive(Parser)]
+#[command(version, about = "Trains a network of the zoo, in any precision, under any choice at its kinks.", after_help = AFTER)]
+struct Args {
+    /// lenet5, vgg11, vgg13, vgg16, vgg19, resnet18, resnet34, resnet50, densenet121, densenet201; with `_bn`
+    /// behind it: with batch normalisation
+    #[arg(long, default_value = "lenet5", value_name = "NAME")]
+    network: String,
+    /// Which of the networks of that name: cifar, imagenet or torchvision
+    #[arg(long, default_value = "cifar", value_name = "NAME")]
+    variant: zoo::Variant,
+    /// Folder with the data; without it: drawn digits, for lenet5 alone
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Side of the images of a folder of photos
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    size: usize,
+    /// Random crops of the training images (padded by 4) and horizontal flips
+    #[arg(long)]
+    augment: bool,
+    /// Where to compute: auto, cpu or gpu
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    device: Device,
+    /// Arithmetic; see below
+    #[arg(long, default_value = "32", value_name = "NAME")]
+    precision: Precision,
+    /// beta of every max pooling: 0 is PyTorch's Jacobian, 1 the one of least norm
+    #[arg(long, default_value_t = 0.0, value_name = "X", allow_negative_numbers = true)]
+    beta: f64,
+    /// How beta is evaluated: coupled, split or exact
+    #[arg(long, default_value = "exact", value_name = "NAME")]
+    composition: Composition,
+    /// ReLU'(0)
+    #[arg(long, default_value_t = 0.0, value_name = "X", allow_negative_numbers = true)]
+    relu_alpha: f64,
+    #[arg(long, value_enum, default_value = "sgd", value_name = "NAME")]
+    algorithm: Algorithm,
+    /// In the first epoch
+    #[arg(long, default_value_t = 0.01, value_name = "X")]
+    learning_rate: f64,
+    /// Over the epochs: constant, step (times 0.1 every 30 epochs) or cosine (to 0)
+    #[arg(long, value_enum, default_value = "cosine", value_name = "NAME")]
+    schedule: ScheduleName,
+    /// Of SGD and RMSprop
+    #[arg(long, default_value_t = 0.9, value_name = "X")]
+    momentum: f64,
+    #[arg(long, default_value_t = 5e-4, value_name = "X")]
+    weight_decay: f64,
+    /// Biases and batch normalisation decay as well
+    #[arg(long)]
+    decay_all: bool,
+    /// Largest Euclidean norm of all gradients together
+    #[arg(long, value_name = "X")]
+    clip_norm: Option<f64>,
+    #[arg(long, default_value_t = 128, value_name = "N")]
+    batch_size: usize,
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    epochs: u64,
+    /// Training images to use
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Test images to use
+    #[arg(long, value_name = "N")]
+    test_limit: Option<usize>,
+    /// Of the initial weights, the order of the images, augmentation and dropout
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+    /// File to keep the run in
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// File of a run to go on with, for as many epochs as are missing
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// Threads of the CPU engine; 0 takes all cores (the results are the same)
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+}
+
+/// The exit code of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    match train(&Args::parse()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("error: {e}");
+            let usage = matches!(e.downcast_ref(), Some(tiebreak::Error::InvalidArgument { .. }));
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn open(args: &Args) -> tiebreak::Result<Split> {
+    let Split { train, test } = match &args.data {
+        Some(folder) => data::load(folder, args.size)?,
+        None => synthetic::embedded(6400, 2000),
+    };
+    let all = usize::MAX;
+    Ok(Split {
+        train: train.take(args.limit.unwrap_or(all)),
+        test: test.take(args.test_limit.unwrap_or(all)),
+    })
+}
+
+fn optimizer_options(args: &Args) -> OptimizerOptions {
+    let Args { learning_rate, momentum, weight_decay, .. } = *args;
+    let adam = AdamOptions { learning_rate, weight_decay, ..Default::default() };
+    let algorithm = match args.algorithm {
+        Algorithm::Sgd => SgdOptions { learning_rate, momentum, weight_decay, ..Default::default() }.into(),
+        Algorithm::Adam => adam.into(),
+        Algorithm::Adamw => AdamOptions { decoupled: true, ..adam }.into(),
+        Algorithm::Rmsprop => {
+            RmsPropOptions { learning_rate, momentum, weight_decay, ..Default::default() }.into()
+        }
+    };
+    OptimizerOptions {
+        algorithm,
+        groups: if args.decay_all { vec![] } else { vec![ParameterGroup::no_decay()] },
+        clip_norm: args.clip_norm,
+        grad_scaler: args.precision.is_mixed().then(GradScaler::default),
+    }
+}
+
+fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let Split { train, test } = open(args)?;
+    let engine =
+        Engine::new(&EngineOptions { device: args.device, threads: args.threads, ..Default::default() })?;
+    let options = zoo::Options {
+        classes: train.classes,
+        variant: args.variant,
+        input: Some(train.shape),
+        ..Default::default()
+    };
+    let graph = zoo::by_name(&args.network, &options)?;
+    let options = NetworkOptions {
+        precision: args.precision,
+        seed: args.seed,
+        initialization: zoo::published_initialization(&args.network)?,
+    };
+    let mut network = Network::with_options(&engine, &graph, &options)?;
+    network.set_kink(None, Kink::MaxPool(MaxPoolKink::beta(args.beta, args.composition)))?;
+    network.set_kink(None, Kink::Relu(ReluKink { alpha: args.relu_alpha }))?;
+    let mut optimizer = Optimizer::new(&mut network, optimizer_options(args))?;
+
+    let parameters: usize = network.parameters().map(|p| p.shape.iter().product::<usize>()).sum();
+    let memory = network.memory_plan(args.batch_size.min(train.len()), true)?;
+    println!(
+        "{}, {parameters} parameters, {}; {}: {} training and {} test images; {:.2} GB on {}",
+        args.network,
+        args.precision,
+        train.name,
+        train.len(),
+        test.len(),
+        memory.total() as f64 / 1e9,
+        if network.placement().gpu { engine.info().name } else { "the CPU".into() }
+    );
+    if let Some(reason) = &network.placement().reason {
+        println!("note: {reason}");
+    }
+    let steps_per_epoch = train.len().div_ceil(args.batch_size) as u64;
+    let mut first_epoch = 0;
+    if let Some(path) = &args.resume {
+        optimizer.load(&mut network, path)?;
+        // A run that was stopped within an epoch begins it again.
+        first_epoch = network.steps() / steps_per_epoch;
+        println!("{}: {} epochs are done", path.display(), first_epoch);
+    }
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED.into());
+        }
+        eprintln!("\nstopping after this step; Ctrl-C again stops at once");
+    })?;
+    let schedule = match args.schedule {
+        ScheduleName::Constant => Schedule::Constant,
+        ScheduleName::Step => Schedule::Step { step_size: 30, gamma: 0.1 },
+        ScheduleName::Cosine => Schedule::Cosine { t_max: args.epochs.max(1), eta_min: 0.0 },
+    };
+    let augmentation = if args.augment {
+        Augmentation { crop_padding: 4, horizontal_flip: true }
+    } else {
+        Augmentation::default()
+    };
+    println!(
+        "{:>5} {:>11} {:>11} {:>10} {:>9} {:>8} {:>9}",
+        "epoch", "rate", "train loss", "test loss", "accuracy", "skipped", "images/s"
+    );
+    for epoch in first_epoch..args.epochs {
+        optimizer.set_learning_rate(schedule.learning_rate(args.learning_rate, epoch))?;
+        let bar = ProgressBar::new(steps_per_epoch);
+        let style = "epoch {msg}  {wide_bar} {percent:>3} %  {eta} left";
+        bar.set_style(ProgressStyle::with_template(style).expect("a constant template"));
+        bar.set_message(epoch.to_string());
+        let start = Instant::now();
+        let (mut sum, mut skipped, mut images) = (0.0, 0, 0);
+        for indices in train.batches(args.batch_size, args.seed, epoch)? {
+            let (x, labels) =
+                train.augmented_batch(&indices, args.precision.storage, &augmentation, args.seed, epoch)?;
+            let report = optimizer.train_step(&mut network, x.view(), &labels)?;
+            skipped += report.skipped as u32;
+            sum += network.loss()? * labels.len() as f64;
+            images += labels.len();
+            bar.inc(1);
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        bar.finish_and_clear();
+        let rate = images as f64 / start.elapsed().as_secs_f64();
+        if let Some(path) = &args.save {
+            optimizer.save(&mut network, path)?;
+        }
+        if stop.load(Ordering::Relaxed) {
+            println!("stopped in epoch {epoch} after {images} images, mean loss {:.4}", sum / images as f64);
+            return Ok(INTERRUPTED.into());
+        }
+        let (test_loss, accuracy) = evaluate(&mut network, &test, args)?;
+        println!(
+            "{epoch:>5} {:>11.4e} {:>11.4} {test_loss:>10.4} {:>7.2} % {skipped:>8} {rate:>9.0}",
+            optimizer.options().algorithm.learning_rate(),
+            sum / images as f64,
+            100.0 * accuracy
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Mean loss and share of hits.
+fn evaluate(network: &mut Network, test: &Dataset, args: &Args) -> tiebreak::Result<(f64, f64)> {
+    let (mut loss, mut correct) = (0.0, 0);
+    for indices in Batches::in_order(test.len(), 100)? {
+        let (x, labels) = test.batch(&indices, args.precision.storage)?;
+        let evaluation = network.evaluate(x.view(), &labels)?;
+        loss += evaluation.loss * labels.len() as f64;
+        correct += evaluation.correct;
+    }
+    Ok((loss / test.len() as f64, correct as f64 / test.len() as f64))
+}

@@ -1,0 +1,116 @@
+use std::ffi::c_char;
+
+use super::handle::lock;
+use super::network::{self, tb_network};
+use super::status::tb_status;
+use super::view::{Borrows, tb_view, tb_view_mut};
+use super::{Failure, guard, string};
+use crate::error::Error;
+use crate::tensor::{Tensor, ViewMut};
+
+/// Copies `tensor` to the caller's memory `argument`, which must have its shape and dtype.
+pub(super) fn copy_out(tensor: &Tensor, mut view: ViewMut, argument: &str) -> Result<(), Failure> {
+    if view.dtype() != tensor.dtype() {
+        return Err(Error::dtype(argument, tensor.dtype(), view.dtype()).into());
+    }
+    if view.shape() != tensor.shape() {
+        return Err(Error::shape(argument, format!("{:?}", tensor.shape()), view.shape()).into());
+    }
+    view.bytes_mut().copy_from_slice(tensor.bytes());
+    Ok(())
+}
+
+/// Copies a parameter to the caller's memory.
+///
+/// @param name    "features.0.weight" ...
+/// @param values  out: the parameter's shape, of type `parameter_dtype`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_network_read_parameter(
+    network: *const tb_network,
+    name: *const c_char,
+    values: *const tb_view_mut,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_network_read_parameter", || unsafe {
+        let network = network::get(network)?;
+        let mut values = Borrows::default().output(values, "values")?;
+        let tensor = lock(&network).parameter(string(name, "name")?)?;
+        copy_out(&tensor, values.view()?, "values")
+    })
+}
+
+/// Overwrites a parameter.
+///
+/// @param name    "features.0.weight" ...
+/// @param values  the parameter's shape, of type `parameter_dtype`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_network_write_parameter(
+    network: *const tb_network,
+    name: *const c_char,
+    values: *const tb_view,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_network_write_parameter", || unsafe {
+        let network = network::get(network)?;
+        let name = string(name, "name")?;
+        let values = Borrows::default().input(values, "values")?;
+        Ok(lock(&network).set_parameter(name, values.view()?)?)
+    })
+}
+
+/// Copies the gradient of a parameter, as the last backward pass left it, to the caller's memory.
+///
+/// @param name    "features.0.weight" ...
+/// @param values  out: the parameter's shape, of type `parameter_dtype`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_network_read_gradient(
+    network: *const tb_network,
+    name: *const c_char,
+    values: *const tb_view_mut,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_network_read_gradient", || unsafe {
+        let network = network::get(network)?;
+        let mut values = Borrows::default().output(values, "values")?;
+        let tensor = lock(&network).gradient(string(name, "name")?)?;
+        copy_out(&tensor, values.view()?, "values")
+    })
+}
+
+/// Copies a buffer (running statistics of batch normalisation) to the caller's memory.
+///
+/// @param name    "features.3.running_mean" ...
+/// @param values  out: the buffer's shape, of type `parameter_dtype`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_network_read_buffer(
+    network: *const tb_network,
+    name: *const c_char,
+    values: *const tb_view_mut,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_network_read_buffer", || unsafe {
+        let network = network::get(network)?;
+        let mut values = Borrows::default().output(values, "values")?;
+        let tensor = lock(&network).buffer(string(name, "name")?)?;
+        copy_out(&tensor, values.view()?, "values")
+    })
+}
+
+/// Overwrites a buffer.
+///
+/// @param name    "features.3.running_mean" ...
+/// @param values  the buffer's shape, of type `parameter_dtype`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_network_write_buffer(
+    network: *const tb_network,
+    name: *const c_char,
+    values: *const tb_view,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_network_write_buffer", || unsafe {
+        let network = network::get(network)?;
+        let name = string(name, "name")?;
+        let values = Borrows::default().input(values, "values")?;
+        Ok(lock(&network).set_buffer(name, values.view()?)?)
+    })
+}

@@ -1,0 +1,38 @@
+use std::ffi::c_char;
+
+use super::engine::{self, tb_engine};
+use super::status::tb_status;
+use super::view::{Borrows, tb_view_mut};
+use super::{guard, string};
+use crate::error::Error;
+use crate::precision::{Accumulate, Precision};
+
+/// Rounds every element to a simulated format, in place. What exceeds its largest number becomes infinite, or NaN where
+/// the format ("e4m3") has no infinity.
+///
+/// @param format  "bf16", "tf32", "e4m3", "e5m2", any "e<exponent bits>m<fraction bits>", each also with random
+///                rounding as "e5m2:stochastic(<seed>)"
+/// @param step    other random numbers for each
+/// @param x       in and out: any shape, f32 or f64; f64 where f32 does not hold the format
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_quantize(
+    engine: *const tb_engine,
+    format: *const c_char,
+    step: u64,
+    x: *const tb_view_mut,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_quantize", || unsafe {
+        let engine = engine::get(engine)?;
+        let text = string(format, "format")?;
+        let simulated = match text.parse() {
+            Ok(Precision { simulated: Some(simulated), accumulate: Accumulate::Wide, .. }) => simulated,
+            _ => {
+                let expected = "bf16, tf32 or e<bits>m<bits>, these with `:stochastic(seed)` if wanted";
+                return Err(Error::invalid("format", expected, text).into());
+            }
+        };
+        let mut x = Borrows::default().output(x, "x")?;
+        Ok(engine.quantize(simulated, step, x.view()?)?)
+    })
+}

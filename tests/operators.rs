@@ -1,0 +1,139 @@
+//! What operators on host memory refuse, and what golden vectors do not show.
+
+mod support;
+
+use support::*;
+use tiebreak::*;
+
+fn zeros(dtype: DType, shape: &[usize]) -> Tensor {
+    Tensor::zeros(dtype, shape).unwrap()
+}
+
+/// The refusal names what is wrong.
+#[track_caller]
+fn refused(result: Result<()>, status: Status, words: &str) {
+    let error = result.expect_err(words);
+    assert_eq!(error.status(), status, "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+#[test]
+fn batchnorm_refusals() {
+    let engine = Engine::cpu();
+    let f16_c = zeros(DType::F16, &[3]);
+    let run = |x: &Tensor, weight: &Tensor, options: BatchNormOptions| {
+        let mut y = x.clone();
+        let (mut mean, mut inv_std) = (zeros(DType::F32, &[3]), zeros(DType::F32, &[3]));
+        let parameters = BatchNormParameters { weight: weight.view(), bias: weight.view() };
+        let statistics = BatchStatistics { mean: mean.view_mut(), inv_std: inv_std.view_mut() };
+        engine.batchnorm_forward(x.view(), parameters, &options, None, y.view_mut(), statistics)
+    };
+    let options = BatchNormOptions::default();
+    let x = zeros(DType::F16, &[2, 3]);
+    run(&x, &f16_c, options).unwrap();
+    run(&x, &zeros(DType::F32, &[3]), options).unwrap();
+    let one = "more than one value for each channel";
+    refused(run(&zeros(DType::F16, &[1, 3]), &f16_c, options), Status::ShapeMismatch, one);
+    refused(run(&zeros(DType::F16, &[1, 3, 1, 1]), &f16_c, options), Status::ShapeMismatch, one);
+    refused(run(&zeros(DType::F16, &[0, 3]), &f16_c, options), Status::ShapeMismatch, one);
+    refused(run(&zeros(DType::F16, &[2, 3, 4]), &f16_c, options), Status::ShapeMismatch, "[N, C]");
+    refused(run(&x, &zeros(DType::F64, &[3]), options), Status::DTypeMismatch, "f32 beside f16");
+    refused(run(&x, &zeros(DType::F16, &[2]), options), Status::ShapeMismatch, "weight");
+    let wrong = BatchNormOptions { momentum: 1.5, ..options };
+    refused(run(&x, &f16_c, wrong), Status::InvalidArgument, "momentum");
+    let wrong = BatchNormOptions { eps: f64::NAN, ..options };
+    refused(run(&x, &f16_c, wrong), Status::InvalidArgument, "eps");
+}
+
+#[test]
+fn other_refusals() {
+    let engine = Engine::cpu();
+    let (x, mut y) = (zeros(DType::F32, &[2, 3, 6, 4]), zeros(DType::F32, &[2, 3, 4, 1]));
+    refused(engine.adaptive_avgpool2d_forward(x.view(), y.view_mut()), Status::ShapeMismatch, "divide 6 x 4");
+    refused(engine.add(x.view(), y.view(), x.clone().view_mut()), Status::ShapeMismatch, "`b`");
+    let concat = |inputs: &[&Tensor]| {
+        let views: Vec<View> = inputs.iter().map(|t| t.view()).collect();
+        engine.concat(&views, zeros(DType::F32, &[2, 6, 6, 4]).view_mut())
+    };
+    concat(&[&x, &x]).unwrap();
+    refused(concat(&[&x]), Status::ShapeMismatch, "sum of those of inputs");
+    refused(concat(&[&x, &y]), Status::ShapeMismatch, "inputs[1]");
+    refused(concat(&[&x, &x.to_dtype(DType::F16)]), Status::DTypeMismatch, "inputs[1]");
+    for p in [-0.1, 1.1, f64::NAN] {
+        let options = DropoutOptions { p, seed: 0, step: 0 };
+        refused(engine.dropout_forward(x.view(), options, y.view_mut()), Status::InvalidArgument, "`p`");
+    }
+    let nearest = |format| Simulated { format, rounding: Rounding::Nearest };
+    let mut half = x.to_dtype(DType::F16);
+    refused(engine.quantize(nearest(Format::E5M2), 0, half.view_mut()), Status::DTypeMismatch, "f32");
+    let wide = nearest(Format::new(11, 3).unwrap());
+    refused(engine.quantize(wide, 0, y.view_mut()), Status::DTypeMismatch, "f64");
+}
+
+#[test]
+fn optimizer_refusals() {
+    let engine = Engine::cpu();
+    let adam = |options: AdamOptions, max: bool, step: u64| {
+        let (grad, mut param) = (zeros(DType::F32, &[4]), zeros(DType::F32, &[4]));
+        let mut states = [(); 3].map(|_| zeros(DType::F32, &[4]));
+        let [exp_avg, exp_avg_sq, largest] = states.each_mut().map(|s| s.view_mut());
+        let state = AdamState { exp_avg, exp_avg_sq, max_exp_avg_sq: max.then_some(largest) };
+        engine.adam_step(&options, grad.view(), param.view_mut(), state, step)
+    };
+    let options = AdamOptions::default();
+    adam(options, false, 1).unwrap();
+    refused(adam(options, false, 0), Status::InvalidArgument, "step");
+    refused(adam(options, true, 1), Status::InvalidArgument, "exactly with amsgrad");
+    refused(adam(AdamOptions { amsgrad: true, ..options }, false, 1), Status::InvalidArgument, "got none");
+    let wrong = AdamOptions { betas: [0.9, 1.0], ..options };
+    refused(adam(wrong, false, 1), Status::InvalidArgument, "betas");
+    let wrong = AdamOptions { weight_decay: -1.0, ..options };
+    refused(adam(wrong, false, 1), Status::InvalidArgument, "weight_decay");
+    let rms_prop = |options: RmsPropOptions, average_of: &[usize]| {
+        let (grad, mut param) = (zeros(DType::F32, &[4]), zeros(DType::F32, &[4]));
+        let (mut square_avg, mut grad_avg) = (zeros(DType::F32, &[4]), zeros(DType::F32, average_of));
+        let state = RmsPropState {
+            square_avg: square_avg.view_mut(),
+            momentum_buffer: None,
+            grad_avg: Some(grad_avg.view_mut()),
+        };
+        engine.rms_prop_step(&options, grad.view(), param.view_mut(), state)
+    };
+    let centered = RmsPropOptions { centered: true, ..Default::default() };
+    rms_prop(centered, &[4]).unwrap();
+    refused(rms_prop(centered, &[5]), Status::ShapeMismatch, "grad_avg");
+    refused(rms_prop(RmsPropOptions::default(), &[4]), Status::InvalidArgument, "exactly with centered");
+    let momentum = RmsPropOptions { momentum: 0.5, ..centered };
+    refused(rms_prop(momentum, &[4]), Status::InvalidArgument, "momentum_buffer");
+}
+
+/// Master parameters over f16: the statistics and y are those of f32 arithmetic on the same numbers.
+#[test]
+fn batchnorm_with_wide_parameters() {
+    let shape = [4, 3, 5, 4];
+    let values = |n: usize, salt: usize| -> Vec<f64> {
+        (0..n).map(|i| ((i * 37 + salt * 11) % 101) as f64 / 25.0 - 2.0).collect()
+    };
+    let x = Tensor::from_f64(DType::F16, &shape, &values(240, 1)).unwrap();
+    let [weight, bias] = [2, 3].map(|salt| Tensor::from_f64(DType::F32, &[3], &values(3, salt)).unwrap());
+    for (name, engine) in engines() {
+        let run = |dtype| {
+            let (x, mut y) = (x.to_dtype(dtype), zeros(dtype, &shape));
+            let mut tensors = [(); 4].map(|_| zeros(DType::F32, &[3]));
+            let [mean, inv_std, running_mean, running_var] = tensors.each_mut().map(|t| t.view_mut());
+            let parameters = BatchNormParameters { weight: weight.view(), bias: bias.view() };
+            let running = Some(RunningStatistics { mean: running_mean, var: running_var });
+            let statistics = BatchStatistics { mean, inv_std };
+            let options = BatchNormOptions::default();
+            engine
+                .batchnorm_forward(x.view(), parameters, &options, running, y.view_mut(), statistics)
+                .unwrap();
+            (y, tensors)
+        };
+        let ((half, statistics), (single, expected)) = (run(DType::F16), run(DType::F32));
+        assert_close(&format!("y on {name}"), &half, &single.to_dtype(DType::F16), 4);
+        for (i, (got, expected)) in statistics.iter().zip(&expected).enumerate() {
+            assert_close(&format!("statistics {i} on {name}"), got, expected, 80);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Optimizers, groups, clipping, loss scaling, schedules and run files on whole networks.
+
+mod support;
+
+use support::*;
+use tiebreak::data::synthetic;
+use tiebreak::net::{Graph, Network};
+use tiebreak::shape::Window2d;
+use tiebreak::train::*;
+use tiebreak::*;
+
+/// A small network with every kind of parameter.
+fn graph() -> Graph {
+    let mut g = Graph::new([1, 28, 28]);
+    let x = g.conv2d("conv", g.input(), 4, Window2d::new(5, 2, 0), true).unwrap();
+    let x = g.batchnorm("norm", x).unwrap();
+    let x = g.relu("relu", x).unwrap();
+    let x = g.maxpool2d("pool", x, Window2d::new(2, 2, 0)).unwrap();
+    let x = g.flatten("flatten", x).unwrap();
+    let x = g.dropout("dropout", x, 0.1).unwrap();
+    g.linear("head", x, 10, true).unwrap();
+    g
+}
+
+fn batch(dtype: DType, from: usize) -> (Tensor, Vec<i64>) {
+    synthetic::digits(64, 3).batch(&(from..from + 16).collect::<Vec<_>>(), dtype).unwrap()
+}
+
+fn algorithms() -> [Algorithm; 5] {
+    let sgd = SgdOptions {
+        learning_rate: 0.05,
+        momentum: 0.9,
+        dampening: 0.1,
+        weight_decay: 5e-4,
+        nesterov: false,
+    };
+    let adam = AdamOptions { learning_rate: 3e-3, weight_decay: 0.01, eps: 1e-4, ..Default::default() };
+    let rms = RmsPropOptions {
+        learning_rate: 1e-3,
+        momentum: 0.5,
+        centered: true,
+        eps: 1e-3,
+        ..Default::default()
+    };
+    [
+        sgd.into(),
+        adam.into(),
+        AdamOptions { decoupled: true, ..adam }.into(),
+        AdamOptions { amsgrad: true, ..adam }.into(),
+        rms.into(),
+    ]
+}
+
+fn snapshot(network: &mut Network) -> Vec<Tensor> {
+    let names: Vec<String> = network.parameters().map(|p| p.name.clone()).collect();
+    let buffers: Vec<String> = network.buffers().map(|p| p.name.clone()).collect();
+    let parameters = names.iter().map(|n| network.parameter(n).unwrap()).collect::<Vec<_>>();
+    parameters.into_iter().chain(buffers.iter().map(|n| network.buffer(n).unwrap())).collect()
+}
+
+#[test]
+fn every_algorithm_trains_in_every_precision() {
+    for (name, engine) in engines() {
+        let precisions =
+            if name == "gpu" { vec!["f16", "f32", "mixed"] } else { vec!["f16", "f32", "f64", "mixed"] };
+        for precision in precisions {
+            for algorithm in algorithms() {
+                let precision: Precision = precision.parse().unwrap();
+                let mut network = Network::new(&engine, &graph(), precision, 1).unwrap();
+                let mut options = OptimizerOptions::from(algorithm);
+                options.grad_scaler = precision.is_mixed().then(GradScaler::default);
+                let mut optimizer = Optimizer::new(&mut network, options).unwrap();
+                let (x, labels) = batch(precision.storage, 0);
+                let mut losses = Vec::new();
+                while losses.len() < 15 {
+                    let report = optimizer.train_step(&mut network, x.view(), &labels).unwrap();
+                    assert!(!report.skipped || precision.is_mixed());
+                    losses.push(network.loss().unwrap());
+                }
+                let what = format!("{algorithm:?} in {precision} on {name}: {losses:?}");
+                assert!(losses[14] < 0.7 * losses[0], "{what}");
+            }
+        }
+    }
+}
+
+/// The network's step against the same operator on host memory, bit for bit.
+#[test]
+fn a_step_is_the_operator_on_each_parameter() {
+    for (_, engine) in engines() {
+        for dtype in [DType::F16, DType::F32] {
+            let options = AdamOptions { weight_decay: 0.1, ..Default::default() };
+            let mut network = Network::new(&engine, &graph(), dtype, 1).unwrap();
+            let mut optimizer = Optimizer::new(&mut network, options).unwrap();
+            let (x, labels) = batch(dtype, 0);
+            network.loss_and_gradients(x.view(), &labels).unwrap();
+            let names: Vec<String> = network.parameters().map(|p| p.name.clone()).collect();
+            let before: Vec<_> =
+                names.iter().map(|n| (network.parameter(n).unwrap(), network.gradient(n).unwrap())).collect();
+            optimizer.step(&mut network).unwrap();
+            let state = optimizer.state(&mut network).unwrap();
+            for (i, (name, (mut param, grad))) in names.iter().zip(before).enumerate() {
+                let zeros = || Tensor::zeros(dtype, param.shape()).unwrap();
+                let (mut exp_avg, mut exp_avg_sq) = (zeros(), zeros());
+                let states = AdamState {
+                    exp_avg: exp_avg.view_mut(),
+                    exp_avg_sq: exp_avg_sq.view_mut(),
+                    max_exp_avg_sq: None,
+                };
+                engine.adam_step(&options, grad.view(), param.view_mut(), states, 1).unwrap();
+                assert_eq!(network.parameter(name).unwrap(), param, "{name}");
+                assert_eq!(state[2 * i], (format!("{name}.exp_avg"), exp_avg));
+                assert_eq!(state[2 * i + 1], (format!("{name}.exp_avg_sq"), exp_avg_sq));
+            }
+        }
+    }
+}
+
+#[test]
+fn groups_change_decay_and_rate_of_their_parameters_alone() {
+    let engine = Engine::cpu();
+    let (x, labels) = batch(DType::F64, 0);
+    let after = |options: OptimizerOptions| {
+        let mut network = Network::new(&engine, &graph(), DType::F64, 1).unwrap();
+        let mut optimizer = Optimizer::new(&mut network, options).unwrap();
+        optimizer.train_step(&mut network, x.view(), &labels).unwrap();
+        let names: Vec<String> = network.parameters().map(|p| p.name.clone()).collect();
+        names.into_iter().map(|n| (network.parameter(&n).unwrap(), n)).collect::<Vec<_>>()
+    };
+    let sgd = |weight_decay| {
+        OptimizerOptions::from(SgdOptions { learning_rate: 0.1, weight_decay, ..Default::default() })
+    };
+    let (plain, decayed) = (after(sgd(0.0)), after(sgd(0.5)));
+    let grouped = after(OptimizerOptions {
+        groups: vec![
+            ParameterGroup {
+                selection: Selection::Names("head.*".into()),
+                learning_rate_factor: 0.0,
+                weight_decay: None,
+            },
+            ParameterGroup::no_decay(),
+        ],
+        ..sgd(0.5)
+    });
+    let start = after(OptimizerOptions::from(SgdOptions { learning_rate: 0.0, ..Default::default() }));
+    for (i, (values, name)) in grouped.iter().enumerate() {
+        let expected = match name.as_str() {
+            "head.weight" | "head.bias" => &start,
+            "conv.weight" => &decayed,
+            _ => &plain,
+        };
+        assert_eq!(values, &expected[i].0, "{name}");
+    }
+    let wrong = ParameterGroup { weight_decay: Some(-1.0), ..ParameterGroup::no_decay() };
+    let mut network = Network::new(&engine, &graph(), DType::F64, 1).unwrap();
+    let options = OptimizerOptions { groups: vec![wrong], ..sgd(0.0) };
+    assert!(Optimizer::new(&mut network, options).unwrap_err().to_string().contains("weight_decay"));
+}
+
+#[test]
+fn clipping_scales_all_gradients_by_their_norm() {
+    for (_, engine) in engines() {
+        let (x, labels) = batch(DType::F32, 0);
+        let mut network = Network::new(&engine, &graph(), DType::F32, 1).unwrap();
+        let sgd = SgdOptions { learning_rate: 1.0, ..Default::default() };
+        let options = OptimizerOptions { clip_norm: Some(0.01), ..sgd.into() };
+        let mut optimizer = Optimizer::new(&mut network, options).unwrap();
+        let names: Vec<String> = network.parameters().map(|p| p.name.clone()).collect();
+        let before: Vec<_> = names.iter().map(|n| network.parameter(n).unwrap().to_f64()).collect();
+        let report = optimizer.train_step(&mut network, x.view(), &labels).unwrap();
+        let gradients: Vec<_> = names.iter().map(|n| network.gradient(n).unwrap().to_f64()).collect();
+        let norm = gradients.iter().flatten().map(|g| g * g).sum::<f64>().sqrt();
+        let reported = report.gradient_norm.unwrap();
+        assert!((reported - norm).abs() < 1e-5 * norm, "{reported} for {norm}");
+        let clip = 0.01 / (norm + 1e-6);
+        for ((name, before), gradient) in names.iter().zip(&before).zip(&gradients) {
+            let after = network.parameter(name).unwrap().to_f64();
+            for ((b, g), a) in before.iter().zip(gradient).zip(after) {
+                assert!((b - clip * g - a).abs() <= 2.0 * ulp(DType::F32, *b) + 1e-9, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn loss_scaling_follows_the_gradients() {
+    for (name, engine) in engines() {
+        let (x, labels) = batch(DType::F16, 0);
+        let mut network = Network::new(&engine, &graph(), Precision::MIXED, 1).unwrap();
+        // So large that the first gradients overflow in f16.
+        let scaler = GradScaler { scale: 2f64.powi(30), growth_interval: 4, ..Default::default() };
+        let sgd = SgdOptions { learning_rate: 0.01, ..Default::default() };
+        let options = OptimizerOptions { grad_scaler: Some(scaler), ..sgd.into() };
+        let mut optimizer = Optimizer::new(&mut network, options).unwrap();
+        let before = network.parameter("head.weight").unwrap();
+        let report = optimizer.train_step(&mut network, x.view(), &labels).unwrap();
+        assert!(report.skipped, "{name}");
+        assert_eq!(network.parameter("head.weight").unwrap(), before, "a skipped step changes nothing");
+        assert_eq!((optimizer.steps(), optimizer.options().grad_scaler.unwrap().scale), (0, 2f64.powi(29)));
+        let mut skipped = 1;
+        while optimizer.train_step(&mut network, x.view(), &labels).unwrap().skipped {
+            skipped += 1;
+            assert!(skipped < 30, "{name}: the scale does not come down");
+        }
+        let low = optimizer.options().grad_scaler.unwrap().scale;
+        assert_eq!(low, 2f64.powi(30 - skipped));
+        let gradient = network.gradient("head.weight").unwrap();
+        assert_eq!(gradient.dtype(), DType::F32);
+        (0..3).for_each(|_| {
+            optimizer.train_step(&mut network, x.view(), &labels).unwrap();
+        });
+        assert_eq!(optimizer.options().grad_scaler.unwrap().scale, 2.0 * low, "four good steps");
+        // Gradients come back unscaled: near those of an unscaled f32 network with the same weights.
+        let mut wide = Network::new(&engine, &graph(), DType::F32, 1).unwrap();
+        let names: Vec<String> = network.parameters().map(|p| p.name.clone()).collect();
+        for n in &names {
+            wide.set_parameter(n, network.parameter(n).unwrap().view()).unwrap();
+        }
+        network.loss_and_gradients(x.view(), &labels).unwrap();
+        wide.loss_and_gradients(x.to_dtype(DType::F32).view(), &labels).unwrap();
+        // Both drop the same elements: the same seed and the same step are needed for that, so only the scale is
+        // compared, on the layer behind the dropout.
+        let (ours, theirs) =
+            (network.gradient("head.bias").unwrap().to_f64(), wide.gradient("head.bias").unwrap().to_f64());
+        for (a, b) in ours.iter().zip(&theirs) {
+            assert!((a - b).abs() < 0.05, "{name}: {ours:?} for {theirs:?}");
+        }
+    }
+}
+
+/// What was saved goes on with the same bits, in a process that starts anew.
+#[test]
+fn a_saved_run_goes_on_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, engine) in engines() {
+        for (i, algorithm) in algorithms().into_iter().enumerate() {
+            let precision: Precision =
+                ["mixed", "f16", "f32", "f64", "bf16:stochastic(3)"][i].parse().unwrap();
+            if name == "gpu" && precision.storage == DType::F64 {
+                continue;
+            }
+            let path = folder.path().join(format!("{name}-{i}.safetensors"));
+            let options = OptimizerOptions {
+                grad_scaler: precision.is_mixed().then(GradScaler::default),
+                groups: vec![ParameterGroup::no_decay()],
+                ..algorithm.into()
+            };
+            let steps = |network: &mut Network, optimizer: &mut Optimizer, from: usize| {
+                for step in from..from + 2 {
+                    let (x, labels) = batch(precision.storage, 16 * step);
+                    optimizer.train_step(network, x.view(), &labels).unwrap();
+                }
+            };
+            let mut network = Network::new(&engine, &graph(), precision, 1).unwrap();
+            let mut optimizer = Optimizer::new(&mut network, options.clone()).unwrap();
+            steps(&mut network, &mut optimizer, 0);
+            optimizer.set_learning_rate(1e-3).unwrap();
+            optimizer.save(&mut network, &path).unwrap();
+            steps(&mut network, &mut optimizer, 2);
+
+            let mut again = Network::new(&engine, &graph(), precision, 1).unwrap();
+            let mut other = Optimizer::new(&mut again, options.clone()).unwrap();
+            // Something of its own that loading must replace.
+            steps(&mut again, &mut other, 1);
+            other.load(&mut again, &path).unwrap();
+            steps(&mut again, &mut other, 2);
+            assert_eq!(
+                snapshot(&mut network),
+                snapshot(&mut again),
+                "{algorithm:?} in {precision} on {name}"
+            );
+            assert_eq!(
+                optimizer.state(&mut network).unwrap(),
+                other.state(&mut again).unwrap(),
+                "{algorithm:?} in {precision} on {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn run_files_of_another_kind_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.safetensors");
+    let engine = Engine::cpu();
+    let make = |precision: &str, algorithm: Algorithm| {
+        let mut network =
+            Network::new(&engine, &graph(), precision.parse::<Precision>().unwrap(), 1).unwrap();
+        let optimizer = Optimizer::new(&mut network, algorithm).unwrap();
+        (network, optimizer)
+    };
+    let [sgd, adam, ..] = algorithms();
+    let (mut network, optimizer) = make("f32", sgd);
+    optimizer.save(&mut network, &path).unwrap();
+    let refused = |precision: &str, algorithm: Algorithm, part: &str| {
+        let (mut network, mut optimizer) = make(precision, algorithm);
+        let before = snapshot(&mut network);
+        let error = optimizer.load(&mut network, &path).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+        assert_eq!(snapshot(&mut network), before);
+    };
+    refused("f32", adam, "exp_avg");
+    refused("f16", sgd, "precision");
+    network.save(&path).unwrap();
+    refused("f32", sgd, "run state");
+    std::fs::write(&path, b"junk").unwrap();
+    refused("f32", sgd, "safetensors");
+    std::fs::remove_file(&path).unwrap();
+    refused("f32", sgd, "run.safetensors");
+}
+
+#[test]
+fn schedules_are_those_of_pytorch() {
+    let Some(golden) = Golden::open("schedulers") else { return };
+    for (case, p) in golden_params("schedulers") {
+        let number = |key: &str| p[key].as_f64().unwrap();
+        let count = |key: &str| p[key].as_u64().unwrap();
+        let schedule = match case.as_str() {
+            c if c.starts_with("cosine") => {
+                Schedule::Cosine { t_max: count("T_max"), eta_min: number("eta_min") }
+            }
+            c if c.starts_with("step") => {
+                Schedule::Step { step_size: count("step_size"), gamma: number("gamma") }
+            }
+            "multistep" => {
+                let milestones = p["milestones"].as_array().unwrap().iter().map(|m| m.as_u64().unwrap());
+                Schedule::MultiStep { milestones: milestones.collect(), gamma: number("gamma") }
+            }
+            "exponential" => Schedule::Exponential { gamma: number("gamma") },
+            other => panic!("{other}"),
+        };
+        schedule.validate().unwrap();
+        let base = number("base_lr");
+        for (epoch, expected) in golden.tensor(&format!("{case}.f64.lr")).to_f64().into_iter().enumerate() {
+            let rate = schedule.learning_rate(base, epoch as u64);
+            // PyTorch's recursions collect rounding errors over the epochs.
+            assert!(
+                (rate - expected).abs() <= 1e-12 * base,
+                "{case} epoch {epoch}: {rate:e} for {expected:e}"
+            );
+        }
+    }
+}
