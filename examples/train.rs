@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use tiebreak::data::{self, Augmentation, Batches, Dataset, Split, synthetic};
-use tiebreak::net::{Network, NetworkOptions, zoo};
+use tiebreak::net::{Initialization, Network, NetworkOptions, zoo};
 use tiebreak::train::{GradScaler, Optimizer, OptimizerOptions, ParameterGroup, Schedule};
 use tiebreak::{
     AdamOptions, Composition, Device, Engine, EngineOptions, Kink, MaxPoolKink, Precision, ReluKink,
@@ -56,6 +56,9 @@ struct Args {
     /// Which of the networks of that name: cifar, imagenet or torchvision
     #[arg(long, default_value = "cifar", value_name = "NAME")]
     variant: zoo::Variant,
+    /// Initial weights: pytorch, kaiming_uniform_fan_in, kaiming_normal_fan_out, ... [default: the published code's]
+    #[arg(long, value_name = "NAME")]
+    initialization: Option<Initialization>,
     /// Folder with the data; without it: drawn digits, for lenet5 alone
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -182,7 +185,10 @@ fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let options = NetworkOptions {
         precision: args.precision,
         seed: args.seed,
-        initialization: zoo::published_initialization(&args.network)?,
+        initialization: match args.initialization {
+            Some(initialization) => initialization,
+            None => zoo::published_initialization(&args.network)?,
+        },
     };
     let mut network = Network::with_options(&engine, &graph, &options)?;
     network.set_kink(None, Kink::MaxPool(MaxPoolKink::beta(args.beta, args.composition)))?;

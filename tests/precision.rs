@@ -99,6 +99,32 @@ fn simulated_values_lie_in_their_format() {
 }
 
 #[test]
+fn narrow_accumulation_runs_on_the_cpu_and_is_worse() {
+    let (x, labels) = batch(DType::F16);
+    let error = |engine: &Engine, precision: &str| {
+        let precision: Precision = precision.parse().unwrap();
+        let mut exact = Network::new(engine, &graph(), DType::F64, 1).unwrap();
+        let mut network = Network::new(engine, &graph(), precision, 1).unwrap();
+        for n in network.parameters().map(|p| p.name.clone()).collect::<Vec<_>>() {
+            let values = network.parameter(&n).unwrap().to_dtype(DType::F64);
+            exact.set_parameter(&n, values.view()).unwrap();
+        }
+        assert!(!network.placement().gpu || precision.accumulate == Accumulate::Wide);
+        exact.loss_and_gradients(x.to_dtype(DType::F64).view(), &labels).unwrap();
+        network.loss_and_gradients(x.view(), &labels).unwrap();
+        let pairs: Vec<_> = gradients(&mut exact).into_iter().zip(gradients(&mut network)).collect();
+        let gap = |(a, b): &((String, Tensor), (String, Tensor))| {
+            a.1.to_f64().iter().zip(b.1.to_f64()).map(|(a, b)| (a - b).powi(2)).sum::<f64>()
+        };
+        pairs.iter().map(gap).sum::<f64>().sqrt()
+    };
+    for (name, engine) in engines() {
+        let (wide, narrow) = (error(&engine, "f16"), error(&engine, "f16+narrow"));
+        assert!(narrow > 1.5 * wide, "{name}: {narrow} for {wide}");
+    }
+}
+
+#[test]
 fn seeded_order_changes_rounding_alone() {
     for (name, engine) in engines() {
         for dtype in [DType::F16, DType::F32, DType::F64] {

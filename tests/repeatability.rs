@@ -4,7 +4,7 @@ mod support;
 
 use support::{engines, gpu};
 use tiebreak::net::{Network, zoo};
-use tiebreak::train::Optimizer;
+use tiebreak::train::{GradScaler, Optimizer, OptimizerOptions};
 use tiebreak::*;
 
 /// Bits of every parameter and gradient after a few training steps of LeNet-5.
@@ -63,6 +63,50 @@ fn runs_do_not_change_a_bit() {
         for dtype in [DType::F16, DType::F32] {
             let kink = KINKS[0];
             assert!(train(&engine, dtype, kink) == train(&engine, dtype, kink), "{dtype} on {name}");
+        }
+    }
+}
+
+/// Bits of every parameter and running statistic after two training steps.
+fn train_network(engine: &Engine, name: &str, precision: Precision) -> Vec<u8> {
+    let graph = zoo::by_name(name, &Default::default()).unwrap();
+    let mut network = Network::new(engine, &graph, precision, 5).unwrap();
+    let sgd = SgdOptions { learning_rate: 0.05, momentum: 0.9, weight_decay: 5e-4, ..Default::default() };
+    let grad_scaler = precision.is_mixed().then(GradScaler::default);
+    let options = OptimizerOptions { grad_scaler, ..sgd.into() };
+    let mut optimizer = Optimizer::new(&mut network, options).unwrap();
+    let n = 2;
+    for step in 0..2 {
+        let pixels: Vec<f64> =
+            (0..n * 3072).map(|i| ((i * 37 + step * 11) % 19) as f64 / 9.5 - 1.0).collect();
+        let x = Tensor::from_f64(precision.storage, &[n, 3, 32, 32], &pixels).unwrap();
+        optimizer.train_step(&mut network, x.view(), &[1, 7]).unwrap();
+    }
+    let names: Vec<String> = network.parameters().map(|p| p.name.clone()).collect();
+    let buffers: Vec<String> = network.buffers().map(|p| p.name.clone()).collect();
+    let mut bits = Vec::new();
+    names.iter().for_each(|n| bits.extend_from_slice(network.parameter(n).unwrap().bytes()));
+    buffers.iter().for_each(|n| bits.extend_from_slice(network.buffer(n).unwrap().bytes()));
+    bits
+}
+
+/// Each precision of a full-width VGG11, on 1 and 2 threads, and on the GPU twice.
+#[test]
+fn a_vgg11_step_has_the_same_bits_in_each_precision() {
+    let [one, two] = [1, 2].map(|threads| {
+        Engine::new(&EngineOptions { device: Device::Cpu, threads, ..Default::default() }).unwrap()
+    });
+    for (network, precisions) in
+        [("vgg11", &["f16", "f32", "f64", "mixed", "bf16"][..]), ("vgg11_bn", &["mixed"])]
+    {
+        for precision in precisions {
+            let precision: Precision = precision.parse().unwrap();
+            let first = train_network(&one, network, precision);
+            assert!(first == train_network(&two, network, precision), "{network} in {precision}");
+            if let Some(gpu) = gpu().filter(|_| precision.storage != DType::F64) {
+                let first = train_network(&gpu, network, precision);
+                assert!(first == train_network(&gpu, network, precision), "{network} in {precision}, gpu");
+            }
         }
     }
 }

@@ -4,98 +4,91 @@
 //!   backward input   gx `[N, I]` = gy weight
 //!   backward weight  gweight `[O, I]` = gyᵀ x,  gbias `[O]` = sum over N of gy
 
-use rayon::prelude::*;
-
-use super::gemm::{Matrix, gemm};
-use super::scratch::{Pooled, Scratch};
+use super::gemm::{Bias, Lanes, Product, promote_all};
+use super::pack::{Offsets, Operand, Places};
+use super::scratch::Scratch;
+use super::sum::sum_planes;
 use crate::dtype::Element;
 use crate::engine::op::LinearGeometry;
 
-/// Rows of the result that one task computes: fixed, so that the sums do not depend on the threads.
-const ROWS: usize = 32;
-
-pub(super) fn forward<T: Element<Acc: Pooled>>(
+pub(super) fn forward<T: Element<Acc: Lanes>>(
     g: &LinearGeometry,
     x: &[T],
     weight: &[T],
     bias: Option<&[T]>,
+    narrow: bool,
     y: &mut [T],
 ) {
-    let (i, o) = (g.in_features, g.out_features);
-    let (mut weight_scratch, mut bias_scratch) = (Scratch::take(), Scratch::take());
-    let weight = T::promote(weight, &mut weight_scratch);
-    let bias = bias.map(|b| T::promote(b, &mut bias_scratch));
-    y.par_chunks_mut(ROWS * o).zip(x.par_chunks(ROWS * i)).for_each(|(y, x)| {
-        let mut x_scratch = Scratch::take();
-        let x = T::promote(x, &mut x_scratch);
-        T::demote_into(y, &mut Scratch::take(), |y| {
-            if let Some(bias) = bias {
-                y.chunks_mut(o).for_each(|row| row.copy_from_slice(bias));
-            }
-            let sizes = [x.len() / i, o, i];
-            gemm(sizes, y, o, bias.is_some(), Matrix::rows(x, i), Matrix::rows(weight, i).t());
-        });
-    });
+    let (n, i, o) = (g.batch, g.in_features, g.out_features);
+    let mut scratch: [Scratch<T::Acc>; 3] = std::array::from_fn(|_| Scratch::take());
+    let [x_scratch, weight_scratch, bias_scratch] = &mut scratch;
+    let product = Product {
+        sizes: [n, o, i],
+        groups: 1,
+        part: usize::MAX,
+        a: rows(promote_all(x, x_scratch), n, i).t(),
+        b: rows(promote_all(weight, weight_scratch), o, i).t(),
+        bias: bias.map_or(Bias::None, |bias| Bias::Columns(T::promote(bias, bias_scratch))),
+        narrow,
+    };
+    product.store_matrix(y);
 }
 
-pub(super) fn backward_input<T: Element<Acc: Pooled>>(
+pub(super) fn backward_input<T: Element<Acc: Lanes>>(
     g: &LinearGeometry,
     gy: &[T],
     weight: &[T],
+    narrow: bool,
     gx: &mut [T],
 ) {
-    let (i, o) = (g.in_features, g.out_features);
-    let mut weight_scratch = Scratch::take();
-    let weight = T::promote(weight, &mut weight_scratch);
-    gx.par_chunks_mut(ROWS * i).zip(gy.par_chunks(ROWS * o)).for_each(|(gx, gy)| {
-        let mut gy_scratch = Scratch::take();
-        let gy = T::promote(gy, &mut gy_scratch);
-        T::demote_into(gx, &mut Scratch::take(), |gx| {
-            gemm([gy.len() / o, i, o], gx, i, false, Matrix::rows(gy, o), Matrix::rows(weight, i));
-        });
-    });
+    let (n, i, o) = (g.batch, g.in_features, g.out_features);
+    let (mut gy_scratch, mut weight_scratch) = (Scratch::take(), Scratch::take());
+    let product = Product {
+        sizes: [n, i, o],
+        groups: 1,
+        part: usize::MAX,
+        a: rows(promote_all(gy, &mut gy_scratch), n, o).t(),
+        b: rows(promote_all(weight, &mut weight_scratch), o, i),
+        bias: Bias::None,
+        narrow,
+    };
+    product.store_matrix(gx);
 }
 
-pub(super) fn backward_weight<T: Element<Acc: Pooled>>(
+/// `order` is that in which the sums visit the samples, if it is not their own.
+pub(super) fn backward_weight<T: Element<Acc: Lanes>>(
     g: &LinearGeometry,
     x: &[T],
     gy: &[T],
     order: Option<&[u32]>,
+    narrow: bool,
     gweight: &mut [T],
     gbias: Option<&mut [T]>,
 ) {
     let (n, i, o) = (g.batch, g.in_features, g.out_features);
     let (mut x_scratch, mut gy_scratch) = (Scratch::take(), Scratch::take());
-    let x = T::promote(x, &mut x_scratch);
-    let gy = T::promote(gy, &mut gy_scratch);
-    let (mut x_ordered, mut gy_ordered) = (Scratch::take(), Scratch::take());
-    let (x, gy) = (in_order(x, i, order, &mut x_ordered), in_order(gy, o, order, &mut gy_ordered));
-    gweight.par_chunks_mut(ROWS * i).enumerate().for_each(|(block, gweight)| {
-        let rows = gweight.len() / i;
-        let gy = gy.get(block * ROWS..).unwrap_or_default();
-        T::demote_into(gweight, &mut Scratch::take(), |gweight| {
-            gemm([rows, i, n], gweight, i, false, Matrix::rows(gy, o).t(), Matrix::rows(x, i));
-        });
-    });
+    let (x, gy) = (promote_all(x, &mut x_scratch), promote_all(gy, &mut gy_scratch));
+    let samples = |len: usize| {
+        let starts = (0..n).map(|i| order.map_or(i, |order| order[i] as usize) * len).collect();
+        Offsets { starts, run: 1, step: 1 }
+    };
+    let (x_samples, gy_samples) = (samples(i), samples(o));
+    let product = Product {
+        sizes: [o, i, n],
+        groups: 1,
+        part: usize::MAX,
+        a: Operand { sum: gy_samples.places(), ..rows(gy, n, o) },
+        b: Operand { sum: x_samples.places(), ..rows(x, n, i) },
+        bias: Bias::None,
+        narrow,
+    };
+    product.store_matrix(gweight);
     if let Some(gbias) = gbias {
-        T::demote_into(gbias, &mut Scratch::take(), |gbias| {
-            gbias.fill(T::Acc::ZERO);
-            for row in gy.chunks(o) {
-                gbias.iter_mut().zip(row).for_each(|(b, &v)| *b += v);
-            }
-        });
+        sum_planes(gy, gy_samples.places(), narrow, gbias);
     }
 }
 
-/// The rows of a matrix in the given order.
-fn in_order<'a, A: Copy>(
-    rows: &'a [A],
-    len: usize,
-    order: Option<&[u32]>,
-    scratch: &'a mut Vec<A>,
-) -> &'a [A] {
-    let Some(order) = order else { return rows };
-    scratch.clear();
-    order.iter().for_each(|&n| scratch.extend_from_slice(&rows[n as usize * len..][..len]));
-    scratch
+/// A matrix whose rows the sum runs over.
+fn rows<A>(data: &[A], rows: usize, columns: usize) -> Operand<'_, A> {
+    Operand { data, sum: Places::line(rows, columns), free: Places::line(columns, 1), group: 0 }
 }

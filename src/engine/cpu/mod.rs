@@ -18,6 +18,7 @@ mod maxpool2d;
 mod norm_pool2d;
 mod norms;
 mod optimizer;
+mod pack;
 mod quantize;
 mod relu;
 mod scratch;
@@ -37,6 +38,7 @@ use crate::error::{Error, Result};
 use crate::precision::Accumulate;
 use crate::shape::BatchNormGeometry;
 use draw::Draw;
+use gemm::Lanes;
 use half::f16;
 use scratch::Pooled;
 
@@ -144,7 +146,7 @@ fn output<T: Pod>(bytes: &mut [u8], len: usize) -> &mut [T] {
     cast_slice_mut(&mut bytes[..len * size_of::<T>()])
 }
 
-fn execute_typed<T: Element<Acc: Pooled>>(
+fn execute_typed<T: Element<Acc: Lanes>>(
     op: Op,
     reads: &[&[u8]],
     writes: &mut [&mut [u8]],
@@ -153,19 +155,21 @@ fn execute_typed<T: Element<Acc: Pooled>>(
 ) {
     let count = |shape: &[usize]| shape.iter().product::<usize>();
     let draw = Draw { site: site as u32, step: settings.step as u32 };
-    let narrow = settings.accumulate == Accumulate::Storage;
+    let narrow = settings.accumulate == Accumulate::Storage && size_of::<T>() < size_of::<T::Acc>();
     match op {
         Op::Conv2dForward { geometry: g, bias } => conv2d::forward::<T>(
             &g,
             input(reads, 0, count(&g.x_shape())),
             input(reads, 1, count(&g.weight_shape())),
             bias.then(|| input(reads, 2, g.out_channels)),
+            narrow,
             output(writes[0], count(&g.y_shape())),
         ),
         Op::Conv2dBackwardInput { geometry: g } => conv2d::backward_input::<T>(
             &g,
             input(reads, 0, count(&g.y_shape())),
             input(reads, 1, count(&g.weight_shape())),
+            narrow,
             output(writes[0], count(&g.x_shape())),
         ),
         Op::Conv2dBackwardWeight { geometry: g, bias } => {
@@ -175,6 +179,7 @@ fn execute_typed<T: Element<Acc: Pooled>>(
                 input(reads, 0, count(&g.x_shape())),
                 input(reads, 1, count(&g.y_shape())),
                 settings.batch_order(site, g.batch).as_deref(),
+                narrow,
                 output(gweight, count(&g.weight_shape())),
                 bias.then(|| output(rest[0], g.out_channels)),
             )
@@ -184,12 +189,14 @@ fn execute_typed<T: Element<Acc: Pooled>>(
             input(reads, 0, g.batch * g.in_features),
             input(reads, 1, g.out_features * g.in_features),
             bias.then(|| input(reads, 2, g.out_features)),
+            narrow,
             output(writes[0], g.batch * g.out_features),
         ),
         Op::LinearBackwardInput { geometry: g } => linear::backward_input::<T>(
             &g,
             input(reads, 0, g.batch * g.out_features),
             input(reads, 1, g.out_features * g.in_features),
+            narrow,
             output(writes[0], g.batch * g.in_features),
         ),
         Op::LinearBackwardWeight { geometry: g, bias } => {
@@ -199,6 +206,7 @@ fn execute_typed<T: Element<Acc: Pooled>>(
                 input(reads, 0, g.batch * g.in_features),
                 input(reads, 1, g.batch * g.out_features),
                 settings.batch_order(site, g.batch).as_deref(),
+                narrow,
                 output(gweight, g.out_features * g.in_features),
                 bias.then(|| output(rest[0], g.out_features)),
             )

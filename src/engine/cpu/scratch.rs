@@ -44,6 +44,17 @@ impl<A: Pooled> Scratch<A> {
         Scratch { counted: vec.capacity(), vec }
     }
 
+    /// `len` elements from a multiple of 64 bytes on.
+    pub fn aligned(&mut self, len: usize) -> &mut [A] {
+        const ALIGN: usize = 64;
+        let room = len + ALIGN / size_of::<A>();
+        if self.vec.len() < room {
+            self.vec.resize(room, A::default());
+        }
+        let first = self.vec.as_ptr().align_offset(ALIGN);
+        &mut self.vec[first..][..len]
+    }
+
     /// `len` zeros.
     pub fn zeros(len: usize) -> Scratch<A> {
         let mut scratch = Scratch::take();
