@@ -58,9 +58,9 @@ fn fastest(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     run()?;
     let mut best = f64::INFINITY;
     for _ in 0..RUNS {
-        let start = now();
+        let start = Instant::now();
         run()?;
-        best = best.min(now() - start);
+        best = best.min(start.elapsed().as_secs_f64());
     }
     Ok(best)
 }
@@ -128,20 +128,4 @@ fn main() -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn now() -> f64 {
-    unsafe extern "C" {
-        fn clock_gettime(id: i32, ts: *mut [i64; 2]) -> i32;
-    }
-    static T0: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    if std::env::var("CPU").is_ok() {
-        let mut t = [0i64; 2];
-        unsafe {
-            clock_gettime(2, &mut t);
-        }
-        t[0] as f64 + t[1] as f64 * 1e-9
-    } else {
-        T0.get_or_init(Instant::now).elapsed().as_secs_f64()
-    }
 }

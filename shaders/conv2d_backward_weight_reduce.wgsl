@@ -1,13 +1,13 @@
 // gweight[o,j] = sum over s of partial[s,o,j], in the order of s; gbias[o] likewise from the last column.
-// partial [splits, O, columns] (f32), gweight [O, C KH KW], gbias [O].
+// partial [parts, O, width] (f32), gweight [O, C/G KH KW], gbias [O].
 #import types
 #import index
 
 struct Params {
-    len: u32, // O columns
-    splits: u32,
-    columns: u32,
-    patch_len: u32, // C KH KW
+    len: u32, // O width
+    parts: u32,
+    width: u32,
+    patch_len: u32, // C/G KH KW
 }
 
 @group(0) @binding(0) var<storage, read> partial: array<f32>;
@@ -30,11 +30,11 @@ fn main(
         return;
     }
     var sum = 0.0;
-    for (var s = 0u; s < params.splits; s += 1u) {
+    for (var s = 0u; s < params.parts; s += 1u) {
         sum += partial[s * params.len + i];
     }
-    let row = i / params.columns;
-    let column = i - row * params.columns;
+    let row = i / params.width;
+    let column = i - row * params.width;
 #ifdef BIAS
     if (column == params.patch_len) {
         gbias[row] = T(sum);

@@ -16,39 +16,23 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> gx: array<T>;
 @group(0) @binding(3) var<storage, read> params: Params;
 
-fn stage_a(thread: u32, k0: u32, end: u32) {
-    let k = thread % TILE_K;
-    let m = thread / TILE_K;
-    let row = row0 + m * 4u;
-    var v = vec4<f32>();
-    if (k0 + k < end) {
-        for (var i = 0u; i < 4u; i += 1u) {
-            if (row + i < params.m) {
-                v[i] = f32(gy[(row + i) * params.k + k0 + k]);
-            }
-        }
-    }
-    tile_a[k * STRIDE_A + m] = v;
+const A_ALONG_K: bool = true;
+const B_ALONG_K: bool = false;
+
+fn load_a(rows: vec4<u32>, k: u32) -> vec4<f32> {
+    let i = min(rows, vec4(params.m - 1u)) * params.k + k;
+    return vec4(f32(gy[i.x]), f32(gy[i.y]), f32(gy[i.z]), f32(gy[i.w]));
 }
 
-fn stage_b(thread: u32, k0: u32, end: u32) {
-    let n = thread % TILE_N;
-    for (var k = thread / TILE_N; k < TILE_K; k += THREADS / TILE_N) {
-        var v = 0.0;
-        if (column0 + n < params.n && k0 + k < end) {
-            v = f32(weight[(k0 + k) * params.n + column0 + n]);
-        }
-        tile_b[k * STRIDE_B + n] = v;
-    }
+fn load_b(columns: vec4<u32>, k: u32) -> vec4<f32> {
+    let i = k * params.n + min(columns, vec4(params.n - 1u));
+    return vec4(f32(weight[i.x]), f32(weight[i.y]), f32(weight[i.z]), f32(weight[i.w]));
 }
 
-fn store(row: u32, column: u32, values: vec4<f32>) {
-    if (column >= params.n) {
-        return;
-    }
-    for (var i = 0u; i < 4u; i += 1u) {
-        if (row + i < params.m) {
-            gx[(row + i) * params.n + column] = T(values[i]);
-        }
-    }
+fn start() {}
+
+fn write(index: u32, value: f32) {
+    gx[index] = T(value);
 }
+
+fn finish() {}

@@ -22,43 +22,36 @@ struct Params {
 @group(0) @binding(3) var<storage, read> params: Params;
 #endif
 
-fn stage_a(thread: u32, k0: u32, end: u32) {
-    let k = thread % TILE_K;
-    let m = thread / TILE_K;
-    let row = row0 + m * 4u;
-    var v = vec4<f32>();
-    if (k0 + k < end) {
-        for (var i = 0u; i < 4u; i += 1u) {
-            if (row + i < params.m) {
-                v[i] = f32(x[(row + i) * params.k + k0 + k]);
-            }
-        }
-    }
-    tile_a[k * STRIDE_A + m] = v;
+const A_ALONG_K: bool = true;
+const B_ALONG_K: bool = true;
+
+fn load_a(rows: vec4<u32>, k: u32) -> vec4<f32> {
+    let i = min(rows, vec4(params.m - 1u)) * params.k + k;
+    return vec4(f32(x[i.x]), f32(x[i.y]), f32(x[i.z]), f32(x[i.w]));
 }
 
-fn stage_b(thread: u32, k0: u32, end: u32) {
-    let k = thread % TILE_K;
-    for (var n = thread / TILE_K; n < TILE_N; n += THREADS / TILE_K) {
-        var v = 0.0;
-        if (column0 + n < params.n && k0 + k < end) {
-            v = f32(weight[(column0 + n) * params.k + k0 + k]);
-        }
-        tile_b[k * STRIDE_B + n] = v;
-    }
+fn load_b(columns: vec4<u32>, k: u32) -> vec4<f32> {
+    let i = min(columns, vec4(params.n - 1u)) * params.k + k;
+    return vec4(f32(weight[i.x]), f32(weight[i.y]), f32(weight[i.z]), f32(weight[i.w]));
 }
 
-fn store(row: u32, column: u32, values: vec4<f32>) {
-    if (column >= params.n) {
-        return;
-    }
-    for (var i = 0u; i < 4u; i += 1u) {
-        if (row + i < params.m) {
+fn start() {
 #ifdef BIAS
-            y[(row + i) * params.n + column] = T(values[i] + f32(bias[column]));
-#else
-            y[(row + i) * params.n + column] = T(values[i]);
+    let even = load_bias(first_column + vec4(0u, 2u, 4u, 6u) * COLUMN_STEP);
+    let odd = load_bias(first_column + vec4(1u, 3u, 5u, 7u) * COLUMN_STEP);
+    accumulate(vec4(1.0), vec4(1.0), even, odd);
 #endif
-        }
-    }
 }
+
+#ifdef BIAS
+fn load_bias(columns: vec4<u32>) -> vec4<f32> {
+    let i = min(columns, vec4(params.n - 1u));
+    return vec4(f32(bias[i.x]), f32(bias[i.y]), f32(bias[i.z]), f32(bias[i.w]));
+}
+#endif
+
+fn write(index: u32, value: f32) {
+    y[index] = T(value);
+}
+
+fn finish() {}

@@ -137,6 +137,21 @@ impl Conv2dGeometry {
         }
         let output = window.output([h, w])?;
         let g = Conv2dGeometry { batch, in_channels, input: [h, w], out_channels, output, window, groups };
+        // Zeros around an image are written down, but no more than its windows reach.
+        let reach = |i: usize| {
+            let (k, s, d) = (window.kernel[i], window.stride[i], window.dilation[i]);
+            ((output[i] - 1) * s + (k - 1) * d + 1).min(output[i] * k)
+        };
+        let image = [in_channels.max(out_channels), reach(0), reach(1)];
+        if !element_count(&image).is_ok_and(|n| n <= MAX_ELEMENTS) {
+            return Err(Error::invalid(
+                "padding",
+                format!(
+                    "windows that reach up to {MAX_ELEMENTS} elements of an image and the zeros around it"
+                ),
+                format!("{:?}", window.padding),
+            ));
+        }
         bounded("x", &g.x_shape())?;
         bounded("y", &g.y_shape())?;
         bounded("weight", &g.weight_shape())?;
@@ -365,6 +380,7 @@ mod tests {
         assert!(Pool2dGeometry::new([1, 1, 4, 4], Window2d::new(2, 1, 0).with_dilation(2)).is_err());
         assert!(Conv2dGeometry::new([1, 0, 4, 4], 1, Window2d::new(1, 1, 0), 1).is_err());
         assert!(Conv2dGeometry::new([1, 1, 4096, 4096], 1, Window2d::new(1024, 1, 512), 1).is_err());
+        assert!(Conv2dGeometry::new([1, 1, 1, 1], 1, Window2d::new(16, 16, 1 << 15), 1).is_err());
     }
 
     #[test]

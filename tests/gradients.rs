@@ -79,28 +79,6 @@ proptest! {
         check("gbias", &bias, &gb, |bias| forward(&x, &weight, bias));
     }
 
-    /// Images so large that they are unfolded in bands.
-    #[test]
-    fn large_conv2d(pad in 0..2usize, stride in 1..3usize) {
-        let engine = Engine::cpu();
-        let (n, c, o, h, w) = (2, 16, 3, 70, 64);
-        let g = Conv2dGeometry::new([n, c, h, w], o, Window2d::new(5, stride, pad), 1).unwrap();
-        prop_assert!(g.patch_len() * g.output_pixels() > 1 << 18);
-        let (x, weight, gy) = (tensor(&g.x_shape(), 1), tensor(&g.weight_shape(), 2), tensor(&g.y_shape(), 4));
-        let options = Conv2dOptions { stride: [stride; 2], padding: [pad; 2], ..Default::default() };
-        let forward = |x: &Tensor, weight: &Tensor| {
-            let mut y = Tensor::zeros(DType::F64, &g.y_shape()).unwrap();
-            engine.conv2d_forward(x.view(), weight.view(), None, options, y.view_mut()).unwrap();
-            dot(&y, &gy)
-        };
-        let mut gx = Tensor::zeros(DType::F64, &g.x_shape()).unwrap();
-        let mut gw = Tensor::zeros(DType::F64, &g.weight_shape()).unwrap();
-        engine.conv2d_backward_input(gy.view(), weight.view(), options, gx.view_mut()).unwrap();
-        engine.conv2d_backward_weight(x.view(), gy.view(), options, gw.view_mut(), None).unwrap();
-        check("gx", &x, &gx, |x| forward(x, &weight));
-        check("gweight", &weight, &gw, |weight| forward(&x, weight));
-    }
-
     #[test]
     fn linear(n in 1..70usize, i in 1..9usize, o in 1..40usize) {
         let engine = Engine::cpu();

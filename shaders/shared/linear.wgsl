@@ -1,9 +1,26 @@
 // The passes of a fully connected layer: one tile of the result a workgroup. A shader that imports this defines, beside
-// what gemm asks for, params with m, n, k, tiles_m and tiles; row0 and column0 are where its tile begins.
+// what gemm asks for, params with m, n, k, tiles_m and tiles, and
+//   start(), finish(): called before the sums begin, and when they have been written
+//   write(index, value): takes one element of the result
 #import gemm
 
-var<private> row0: u32;
-var<private> column0: u32;
+fn store(row: u32, even: vec4<f32>, odd: vec4<f32>) {
+    let r = first_row + row * ROW_STEP;
+    if (r < params.m) {
+        store_group(r, 0u, even);
+        store_group(r, 1u, odd);
+    }
+}
+
+fn store_group(row: u32, group: u32, values: vec4<f32>) {
+    let n = params.n;
+    for (var i = 0u; i < 4u; i += 1u) {
+        let column = first_column + (2u * i + group) * COLUMN_STEP;
+        if (column < n) {
+            write(row * n + column, values[i]);
+        }
+    }
+}
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -15,7 +32,13 @@ fn main(
     if (tile >= params.tiles) {
         return;
     }
-    row0 = tile % params.tiles_m * TILE_M;
-    column0 = tile / params.tiles_m * TILE_N;
-    gemm(thread, row0, column0, 0u, params.k);
+    row0 = tile % params.tiles_m * TILE;
+    column0 = tile / params.tiles_m * TILE;
+    find_block(thread);
+    start();
+    for (var k = 0u; k < params.k; k += TILE_K) {
+        multiply(thread, k, params.k);
+    }
+    store_block();
+    finish();
 }

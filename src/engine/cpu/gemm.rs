@@ -1,154 +1,65 @@
-//! Matrix products C `[M, N]` = A `[M, K]` B `[K, N]` on gathered operands.
+//! Matrix products C `[M, N]` = A `[M, K]` B `[K, N]` of operands that are gathered from tensors.
 //!
 //! A is gathered once into panels of a few rows; a task owns a block of C, gathers its columns of B into panels, and
-//! multiplies panel by panel with C's tile in registers. The sum for one element of C does not depend on the tasks,
-//! the panels or the vector width: it is cut into blocks of at most [`BLOCK`] products by K alone, each block is a chain
-//! of fused multiply-adds (where the processor has them) from 0, and the blocks are added in order.
+//! multiplies panel by panel with a tile of C in registers. The sum for one element of C does not depend on the tasks,
+//! the panels or the width of vectors: K alone cuts it into blocks of at most [`BLOCK`] products, each block is a chain
+//! of multiply-adds from 0 (fused where the processor can), and the blocks are added in order.
 //!
-//! With [`Product::narrow`] each partial sum is rounded to f16 instead: starting from 0,
+//! With [`Product::narrow`] each partial sum is rounded to f16 instead: from 0 on,
 //!   acc = f16(acc + a b)
-//! where a, b and acc are f16, and acc + a b is exact before its one rounding, as a fused multiply-add in f16
-//! computes; a bias is one more term at the end.
+//! where a, b and acc are halves, and acc + a b is exact before its one rounding, as in a fused multiply-add of halves.
+//! A bias is one more term at the end in either case.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use bytemuck::{Pod, cast_slice, cast_slice_mut};
+use bytemuck::cast_slice_mut;
 use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::lanes::Lanes;
 use super::pack::{Columns, MAX_WIDTH, Operand, Pack};
 use super::scratch::{Pooled, Scratch};
-use crate::dtype::{Accumulator, Element, round_to_f16};
+use super::target::{Grid, Raster, Target};
+use crate::dtype::Element;
 
 /// Products that one chain adds at most.
-const BLOCK: usize = 256;
-/// Rows of a panel of A at most: with 32 vector registers.
-const MAX_ROWS: usize = 12;
+const BLOCK: usize = 192;
+/// Rows of a panel of A: as many as leave registers for a row of B, with 32 and with 16 of them.
+const ROWS: [usize; 2] = [MAX_ROWS, 6];
+const MAX_ROWS: usize = 8;
+/// Vectors in a row of a panel of B.
+const VECTORS: usize = 2;
 /// Tasks that a product is cut into where it is large enough.
 const TASKS: usize = 8;
 /// Elements that one task of an elementwise pass takes.
 const ELEMENTS: usize = super::BLOCK;
-/// Vectors in a row of a panel of B.
-const VECTORS: usize = 2;
 
-/// An accumulate type that vectors are made of.
-pub(super) trait Lanes: Accumulator + Pooled {
-    type Vector<S: Simd>: Pod;
-    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
-    fn mul_add<S: Simd>(
-        simd: S,
-        a: Self::Vector<S>,
-        b: Self::Vector<S>,
-        c: Self::Vector<S>,
-    ) -> Self::Vector<S>;
-    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// Transposes a square of N vectors of N elements.
-    fn transpose<S: Simd, const N: usize>(simd: S, square: &mut [Self::Vector<S>; N]);
-    /// `a * b + acc` of numbers that f16 holds, rounded once to f16.
-    fn mul_add_f16(a: Self, b: Self, acc: Self) -> Self;
+/// What is added to each element of C at the end.
+#[derive(Clone, Copy)]
+pub(super) enum Bias<'a, A> {
+    None,
+    /// One number for each row of each group.
+    Rows(&'a [A]),
+    /// One number for each column.
+    Columns(&'a [A]),
 }
 
-macro_rules! lanes {
-    ($t:ident, $vector:ident, $bits:ident, $integer:ident,
-     $splat:ident, $mul_add:ident, $add:ident, $rotate_left:ident, $rotate_right:ident, $select:ident,
-     $equal:ident, $and:ident, $splat_integer:ident) => {
-        impl Lanes for $t {
-            type Vector<S: Simd> = S::$vector;
-            #[inline(always)]
-            fn splat<S: Simd>(simd: S, value: $t) -> S::$vector {
-                simd.$splat(value)
-            }
-            #[inline(always)]
-            fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
-                simd.$mul_add(a, b, c)
-            }
-            #[inline(always)]
-            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
-                simd.$add(a, b)
-            }
-            #[inline(always)]
-            fn transpose<S: Simd, const N: usize>(simd: S, square: &mut [S::$vector; N]) {
-                // Swaps the off-diagonal quarters of ever smaller squares (Eklundh).
-                #[inline(always)]
-                fn swap_quarters<S: Simd, const N: usize, const HALF: usize>(
-                    simd: S,
-                    square: &mut [S::$vector; N],
-                ) {
-                    if HALF >= N {
-                        return;
-                    }
-                    let lane: [$integer; N] = std::array::from_fn(|i| i as $integer);
-                    let lane = cast_slice::<$integer, S::$bits>(&lane)[0];
-                    let half = simd.$and(lane, simd.$splat_integer(HALF as $integer));
-                    let left = simd.$equal(half, simd.$splat_integer(0));
-                    for pair in 0..N / 2 {
-                        let i = pair / HALF * 2 * HALF + pair % HALF;
-                        let (a, b) = (square[i], square[i + HALF]);
-                        square[i] = simd.$select(left, a, simd.$rotate_right(b, HALF));
-                        square[i + HALF] = simd.$select(left, simd.$rotate_left(a, HALF), b);
-                    }
-                }
-                swap_quarters::<S, N, 8>(simd, square);
-                swap_quarters::<S, N, 4>(simd, square);
-                swap_quarters::<S, N, 2>(simd, square);
-                swap_quarters::<S, N, 1>(simd, square);
-            }
-            #[inline(always)]
-            fn mul_add_f16(a: $t, b: $t, acc: $t) -> $t {
-                mul_add_f16(a as f32, b as f32, acc as f32) as $t
-            }
-        }
-    };
-}
-lanes!(
-    f32,
-    f32s,
-    u32s,
-    u32,
-    splat_f32s,
-    mul_add_e_f32s,
-    add_f32s,
-    rotate_left_f32s,
-    rotate_right_f32s,
-    select_f32s,
-    equal_u32s,
-    and_u32s,
-    splat_u32s
-);
-lanes!(
-    f64,
-    f64s,
-    u64s,
-    u64,
-    splat_f64s,
-    mul_add_e_f64s,
-    add_f64s,
-    rotate_left_f64s,
-    rotate_right_f64s,
-    select_f64s,
-    equal_u64s,
-    and_u64s,
-    splat_u64s
-);
-
-/// The product of two halves is exact in f32, its sum with a third is not. Rounding that sum to odd, which keeps
-/// what lies beyond f32 in its last bit, makes the rounding to f16 after it the only one that counts.
-#[inline(always)]
-fn mul_add_f16(a: f32, b: f32, acc: f32) -> f32 {
-    let product = a * b;
-    let sum = acc + product;
-    // Knuth's exact error of the sum.
-    let back = sum - acc;
-    let error = (acc - (sum - back)) + (product - back);
-    let bits = sum.to_bits();
-    let outwards = ((error.to_bits() ^ bits) >> 31) == 0;
-    let odd = if outwards { bits.wrapping_add(1) } else { bits.wrapping_sub(1) };
-    let inexact = error.abs() > 0.0 && bits & 1 == 0;
-    round_to_f16(f32::from_bits(if inexact { odd } else { bits }))
+/// A product, or several of equal shape: one for each group, and of that one for each part of the sum.
+pub(super) struct Product<'a, A> {
+    /// M, N, K.
+    pub sizes: [usize; 3],
+    pub groups: usize,
+    /// Products that one part sums, the last one perhaps fewer; `usize::MAX` for a single part.
+    pub part: usize,
+    pub a: Operand<'a, A>,
+    pub b: Operand<'a, A>,
+    pub bias: Bias<'a, A>,
+    /// Rounds each partial sum to f16.
+    pub narrow: bool,
 }
 
-/// Parts that the sum of a product with few elements is cut into, to give more tasks work.
+/// Parts that the sum of a product with few elements is cut into, to make more tasks.
 pub(super) fn parts(m: usize, n: usize, groups: usize) -> usize {
     (TASKS / (groups * m.div_ceil(64) * n.div_ceil(64))).max(1)
 }
@@ -168,226 +79,17 @@ pub(super) fn promote_all<'a, T: Element<Acc: Pooled>>(
     all
 }
 
-/// What is added to each element of C at the end.
-#[derive(Clone, Copy)]
-pub(super) enum Bias<'a, A> {
-    None,
-    /// One number for each row of each group.
-    Rows(&'a [A]),
-    /// One number for each column; a single group.
-    Columns(&'a [A]),
-}
-
-/// A product, or several of equal shape: one for each group, and within it one for each part of the sum.
-pub(super) struct Product<'a, A> {
-    /// M, N, K.
-    pub sizes: [usize; 3],
-    pub groups: usize,
-    /// Products that one part sums, the last one may have fewer; `usize::MAX` for a single part.
-    pub part: usize,
-    pub a: Operand<'a, A>,
-    pub b: Operand<'a, A>,
-    pub bias: Bias<'a, A>,
-    /// Rounds each partial sum to f16.
-    pub narrow: bool,
-}
-
-/// Where C goes, each element to a place of its own. Columns are lines of `run`, a column `period` apart, which are
-/// written, and what lies between them, which is not; `lines` lines are an image.
-pub(super) struct Target<'a, T> {
-    data: &'a mut [T],
-    layout: Layout,
-}
-
-/// Distances of the parts of a [`Target`].
-#[derive(Clone, Copy)]
-struct Layout {
-    part: usize,
-    group: usize,
-    row: usize,
-    image: usize,
-    line: usize,
-    step: usize,
-    first: usize,
-    images: usize,
-    lines: usize,
-    run: usize,
-    raster: Raster,
-}
-
-/// How the columns of C stand for pixels.
-#[derive(Clone, Copy)]
-pub(super) struct Raster {
-    /// Columns from one line of pixels to the next one.
-    pub line: usize,
-    /// Columns from one image to the next one.
-    pub image: usize,
-}
-
-impl Layout {
-    /// The runs of columns that are written: (first column, its place, columns).
-    fn runs(self, range: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> {
-        let mut column = range.start;
-        std::iter::from_fn(move || {
-            loop {
-                if column >= range.end {
-                    return None;
-                }
-                let Raster { line: period, image: image_period } = self.raster;
-                let (image, within) = (column / image_period, column % image_period);
-                let (line, i) = (within / period, within % period);
-                if line >= self.lines {
-                    column += image_period - within;
-                    continue;
-                }
-                if i >= self.run {
-                    column += period - i;
-                    continue;
-                }
-                let (first, len) = (column, (self.run - i).min(range.end - column));
-                column += len;
-                let place = self.first + image * self.image + line * self.line + i * self.step;
-                return Some((first, place, len));
-            }
-        })
-    }
-}
-
-impl<'a, T> Target<'a, T> {
-    /// `[parts, groups, M, N]`
-    pub fn matrix(data: &'a mut [T], [groups, m, n]: [usize; 3]) -> Target<'a, T> {
-        let (part, group) = (groups * m * n, m * n);
-        let layout = Layout {
-            part,
-            group,
-            row: n,
-            image: 0,
-            line: 0,
-            step: 1,
-            first: 0,
-            images: 1,
-            lines: 1,
-            run: n,
-            raster: Raster { line: n, image: n },
-        };
-        Target { data, layout }
-    }
-
-    /// `[images, groups, M, H, W]`, of each plane the rows and columns of a grid.
-    pub fn planes(
-        data: &'a mut [T],
-        [images, groups, m]: [usize; 3],
-        [h, w]: [usize; 2],
-        [rows, columns]: [Grid; 2],
-        raster: Raster,
-    ) -> Target<'a, T> {
-        assert!(rows.fits(h) && columns.fits(w), "the grid lies in the plane");
-        assert!(
-            columns.count <= raster.line
-                && rows.count.saturating_sub(1) * raster.line + columns.count <= raster.image,
-            "the grid lies in the raster"
-        );
-        let layout = Layout {
-            part: 0,
-            group: m * h * w,
-            row: h * w,
-            image: groups * m * h * w,
-            line: rows.step * w,
-            step: columns.step,
-            first: rows.first * w + columns.first,
-            images,
-            lines: rows.count,
-            run: columns.count,
-            raster,
-        };
-        // Lines without anything between them are one.
-        let joined = raster.line == columns.count && layout.line == columns.count && columns.step == 1;
-        if !joined {
-            return Target { data, layout };
-        }
-        let run = rows.count * columns.count;
-        let raster = Raster { line: raster.image, ..raster };
-        Target { data, layout: Layout { lines: 1, run, raster, ..layout } }
-    }
-}
-
-/// Equally spaced indices of one axis.
-#[derive(Clone, Copy)]
-pub(super) struct Grid {
-    pub first: usize,
-    pub step: usize,
-    pub count: usize,
-}
-
-impl Grid {
-    /// All of `len`.
-    pub fn all(len: usize) -> Grid {
-        Grid { first: 0, step: 1, count: len }
-    }
-
-    fn fits(&self, len: usize) -> bool {
-        self.step > 0 && (self.count == 0 || self.first + (self.count - 1) * self.step < len)
-    }
-}
-
 impl<A: Lanes> Product<'_, A> {
-    fn parts(&self) -> usize {
-        self.sizes[2].div_ceil(self.part).max(1)
-    }
-
-    /// The blocks of a part's sum, as equal as can be.
-    fn blocks(&self, part: usize) -> impl Iterator<Item = Range<usize>> + use<A> {
-        let (start, end) = (part * self.part, ((part + 1) * self.part).min(self.sizes[2]));
-        let len = (end - start).div_ceil((end - start).div_ceil(BLOCK).max(1)).max(1);
-        (start..end).step_by(len).map(move |first| first..(first + len).min(end))
-    }
-
-    /// Computes C and rounds each element once to `T`.
-    pub fn store<T: Element<Acc = A>>(&self, target: Target<T>) {
-        let [m, n, k] = self.sizes;
-        if m == 0 || n == 0 {
-            return;
-        }
-        assert_eq!(target.layout.images * target.layout.raster.image, n, "a place for each column");
-        let arch = Arch::new();
-        let [rows, columns] = arch.dispatch(PanelShape(PhantomData::<A>));
-        let mut packed = Scratch::take();
-        let packed = packed.aligned(self.groups * m * k);
-        self.pack_a(arch, rows, packed);
-        let (packed, shared) = (&*packed, Shared::new(target));
-        let [m_block, n_block] = self.cut();
-        let m_block = m_block.next_multiple_of(rows);
-        let (m_blocks, n_blocks) = (m.div_ceil(m_block), n.div_ceil(n_block));
-        (0..self.parts() * self.groups * m_blocks * n_blocks).into_par_iter().for_each(|task| {
-            let (task, m_start) = (task / m_blocks, task % m_blocks * m_block);
-            let (task, n_start) = (task / n_blocks, task % n_blocks * n_block);
-            let (part, group) = (task / self.groups, task % self.groups);
-            let block = Block {
-                product: self,
-                packed,
-                part,
-                group,
-                rows: m_start..(m_start + m_block).min(m),
-                columns: n_start..(n_start + n_block).min(n),
-            };
-            let mut c = Scratch::take();
-            let c = c.aligned(block.rows.len() * block.columns.len().next_multiple_of(columns));
-            arch.dispatch(Multiply { block: &block, panel: rows, c: &mut *c });
-            block.scatter(columns, c, &shared);
-        });
-    }
-
-    /// Computes C `[groups, M, N]`, the parts of its sums added in order.
+    /// Computes C `[groups, M, N]`, the parts of its sums added in order, each element rounded once to `T`.
     pub fn store_matrix<T: Element<Acc = A>>(&self, target: &mut [T]) {
-        let [m, n, _] = self.sizes;
-        let (shape, parts) = ([self.groups, m, n], self.parts());
+        let ([m, n, _], parts) = (self.sizes, self.parts());
         if parts == 1 {
-            return self.store(Target::matrix(target, shape));
+            return self.store(Target::matrix(target, [1, self.groups, m, n]));
         }
-        let mut scratch = Scratch::take();
-        let partial = scratch.aligned(parts * target.len());
-        self.store(Target::matrix(&mut *partial, shape));
         let len = target.len();
+        let mut scratch = Scratch::take();
+        let partial = scratch.aligned(parts * len);
+        self.store(Target::matrix(&mut *partial, [parts, self.groups, m, n]));
         target.par_chunks_mut(ELEMENTS).enumerate().for_each(|(i, target)| {
             let place = i * ELEMENTS..i * ELEMENTS + target.len();
             let parts = partial.chunks_exact(len).map(|part| &part[place.clone()]);
@@ -400,7 +102,69 @@ impl<A: Lanes> Product<'_, A> {
         });
     }
 
-    /// Rows and columns of C in one task: enough tasks for many threads, and little gathered twice.
+    /// Computes C and puts it into `[images, groups, M, H, W]`: its columns are pixels of a grid in each plane.
+    pub fn store_planes<T: Element<Acc = A>>(
+        &self,
+        target: &mut [T],
+        images: usize,
+        plane: [usize; 2],
+        grid: [Grid; 2],
+        raster: Raster,
+    ) {
+        assert_eq!(self.parts(), 1, "nobody adds parts");
+        self.store(Target::planes(target, [images, self.groups, self.sizes[0]], plane, grid, raster));
+    }
+
+    fn parts(&self) -> usize {
+        self.sizes[2].div_ceil(self.part).max(1)
+    }
+
+    /// The blocks of a part's sum, as equal as can be.
+    fn blocks(&self, part: usize) -> impl Iterator<Item = Range<usize>> + use<A> {
+        let start = part * self.part;
+        let end = start.saturating_add(self.part).min(self.sizes[2]);
+        let len = (end - start).div_ceil((end - start).div_ceil(BLOCK).max(1)).max(1);
+        (start..end).step_by(len).map(move |first| first..(first + len).min(end))
+    }
+
+    fn store<T: Element<Acc = A>>(&self, target: Target<T>) {
+        self.store_on(Arch::new(), target);
+    }
+
+    fn store_on<T: Element<Acc = A>>(&self, arch: Arch, target: Target<T>) {
+        let [m, n, k] = self.sizes;
+        assert_eq!(target.columns(), n, "a place for each column");
+        if m == 0 || n == 0 {
+            return;
+        }
+        let panel = arch.dispatch(PanelShape(PhantomData::<A>));
+        let mut scratch = Scratch::take();
+        let packed = scratch.aligned(self.groups * m * k);
+        self.pack_a(arch, panel.rows, packed);
+        let packed = &*packed;
+        let [m_block, n_block] = self.cut();
+        let m_block = m_block.next_multiple_of(panel.rows);
+        let (m_blocks, n_blocks) = (m.div_ceil(m_block), n.div_ceil(n_block));
+        (0..self.parts() * self.groups * n_blocks * m_blocks).into_par_iter().for_each(|task| {
+            let (task, m_first) = (task / m_blocks, task % m_blocks * m_block);
+            let (task, n_first) = (task / n_blocks, task % n_blocks * n_block);
+            let block = Block {
+                product: self,
+                packed,
+                panel,
+                part: task / self.groups,
+                group: task % self.groups,
+                rows: m_first..(m_first + m_block).min(m),
+                columns: n_first..(n_first + n_block).min(n),
+            };
+            let mut scratch = Scratch::take();
+            let c = scratch.aligned(block.rows.len() * block.columns.len().next_multiple_of(panel.columns));
+            arch.dispatch(Multiply { block: &block, c: &mut *c });
+            block.store(c, &target);
+        });
+    }
+
+    /// Rows and columns of C in one task: enough tasks for several threads, and little gathered twice.
     fn cut(&self) -> [usize; 2] {
         const ELEMENTS: usize = 1 << 16;
         let [m, n, _] = self.sizes;
@@ -421,6 +185,7 @@ impl<A: Lanes> Product<'_, A> {
 
     /// Gathers A as `[groups, blocks of the sum, panels, block, rows]`.
     fn pack_a(&self, arch: Arch, rows: usize, packed: &mut [A]) {
+        const LEAST: usize = 1 << 12;
         let [m, _, k] = self.sizes;
         let blocks: Vec<Range<usize>> = (0..self.parts()).flat_map(|part| self.blocks(part)).collect();
         let mut pieces = Vec::with_capacity(self.groups * blocks.len());
@@ -432,25 +197,30 @@ impl<A: Lanes> Product<'_, A> {
                 rest = others;
             }
         }
-        let least = ((1 << 12) / (m * k / blocks.len().max(1)).max(1)).max(1);
-        pieces.into_par_iter().with_min_len(least).for_each(|(group, block, piece)| {
-            arch.dispatch(PackA { product: self, rows, group, block, piece });
+        let together = (LEAST / (m * k.min(BLOCK)).max(1)).max(1);
+        pieces.into_par_iter().with_min_len(together).for_each(|(group, sum, piece)| {
+            arch.dispatch(PackA { product: self, rows, group, sum, piece });
         });
     }
 }
 
 /// Rows of a panel of A and columns of a panel of B on this processor.
+#[derive(Clone, Copy)]
+struct Panel {
+    rows: usize,
+    columns: usize,
+}
+
 struct PanelShape<A>(PhantomData<A>);
 
 impl<A: Lanes> WithSimd for PanelShape<A> {
-    type Output = [usize; 2];
+    type Output = Panel;
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> [usize; 2] {
-        // A tile of C, a row of B and one number of A fit the registers.
-        let rows = if S::REGISTER_COUNT >= 32 { MAX_ROWS } else { 6 };
-        let columns = VECTORS * size_of::<A::Vector<S>>() / size_of::<A>();
-        const { assert!(VECTORS * 64 / 4 <= MAX_WIDTH) };
-        [rows, columns]
+    fn with_simd<S: Simd>(self, _: S) -> Panel {
+        let rows = ROWS[if S::REGISTER_COUNT >= 32 { 0 } else { 1 }];
+        let columns = VECTORS * A::lanes::<S>();
+        assert!(columns <= MAX_WIDTH, "a panel that wide");
+        Panel { rows, columns }
     }
 }
 
@@ -458,7 +228,7 @@ struct PackA<'a, A> {
     product: &'a Product<'a, A>,
     rows: usize,
     group: usize,
-    block: Range<usize>,
+    sum: Range<usize>,
     piece: &'a mut [A],
 }
 
@@ -466,17 +236,12 @@ impl<A: Lanes> WithSimd for PackA<'_, A> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let m = self.product.sizes[0];
-        let panels = self.piece.chunks_mut(self.rows * self.block.len());
-        for (first, panel) in (0..m).step_by(self.rows).zip(panels) {
-            let rows = first..(first + self.rows).min(m);
-            let width = rows.len();
-            let a = &self.product.a;
-            let mut columns = Columns::new(width);
-            columns.set(a.free, self.group * a.group, rows);
-            let runs =
-                a.sum.runs(self.block.clone()).map(|(i, place, len)| (i - self.block.start, place, len));
-            simd.vectorize(Pack { simd, data: a.data, runs, step: a.sum.step, columns: &columns, panel });
+        let PackA { product, rows, group, sum, piece } = self;
+        let m = product.sizes[0];
+        for (first, panel) in (0..m).step_by(rows).zip(piece.chunks_mut(rows * sum.len())) {
+            let mut columns = Columns::new(rows.min(m - first));
+            columns.set(&product.a, group, first..(first + rows).min(m));
+            simd.vectorize(Pack { simd, operand: &product.a, sum: sum.clone(), columns: &columns, panel });
         }
     }
 }
@@ -486,17 +251,16 @@ struct Block<'a, A> {
     product: &'a Product<'a, A>,
     /// All of A, in panels.
     packed: &'a [A],
+    panel: Panel,
     part: usize,
     group: usize,
     rows: Range<usize>,
     columns: Range<usize>,
 }
 
-/// Computes a block of C as `[panels of columns, rows, columns of a panel]`.
+/// Computes a block of C as `[panels of B, rows, columns of a panel]`.
 struct Multiply<'a, A> {
     block: &'a Block<'a, A>,
-    /// Rows of a panel of A.
-    panel: usize,
     c: &'a mut [A],
 }
 
@@ -504,81 +268,54 @@ impl<A: Lanes> WithSimd for Multiply<'_, A> {
     type Output = ();
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Multiply { block: Block { product, packed, part, group, rows, columns }, panel, c } = self;
-        let ([m, _, k], operand) = (product.sizes, &product.b);
-        let lanes = size_of::<A::Vector<S>>() / size_of::<A>();
-        let width = VECTORS * lanes;
+        let Multiply { block: &Block { product, packed, panel, part, group, ref rows, ref columns }, c } =
+            self;
+        let ([m, _, k], operand, width) = (product.sizes, &product.b, panel.columns);
         let mut scratch = Scratch::take();
-        let b = scratch.aligned(BLOCK * width);
-        let packed_rows: [usize; BLOCK] = std::array::from_fn(|row| row * width);
-        let (mut places, mut gathered) = ([0; BLOCK], Columns::new(width));
-        if product.narrow || product.blocks(*part).next().is_none() {
+        let gathered = scratch.aligned(BLOCK * width);
+        let gathered_rows: [usize; BLOCK] = std::array::from_fn(|row| row * width);
+        let (mut places, mut free) = ([0; BLOCK], Columns::new(width));
+        if product.narrow || product.blocks(part).next().is_none() {
             c.fill(A::ZERO);
         }
-        for (i, sum) in product.blocks(*part).enumerate() {
-            let runs = || operand.sum.runs(sum.clone()).map(|(i, place, len)| (i - sum.start, place, len));
-            for (first, place, len) in runs() {
-                for i in 0..len {
-                    places[first + i] = place.wrapping_add_signed(operand.sum.step * i as isize);
-                }
-            }
-            let places = &places[..sum.len()];
-            let last = places.iter().fold(0, |last, &place| last.max(place));
+        for (i, sum) in product.blocks(part).enumerate() {
+            let mode = match i {
+                _ if product.narrow => Mode::Narrow,
+                0 => Mode::First,
+                _ => Mode::Add,
+            };
+            let places = &mut places[..sum.len()];
+            let last = operand.sum.fill(sum.clone(), places);
             let a = &packed[(group * k + sum.start) * m..][..sum.len() * m];
             let firsts = columns.clone().step_by(width);
             for (first, c) in firsts.zip(c.chunks_exact_mut(rows.len() * width)) {
-                let free = first..(first + width).min(columns.end);
-                gathered.set(operand.free, group * operand.group, free);
-                let b = match gathered.vectors(lanes, operand.data.len().saturating_sub(last)) {
-                    Some(vectors) => Gathered { data: operand.data, rows: places, vectors },
+                free.set(operand, group, first..(first + width).min(columns.end));
+                let b = match free.vectors(A::lanes::<S>(), operand.data.len().saturating_sub(last)) {
+                    Some(vectors) => Rows { data: operand.data, rows: places, vectors },
                     None => {
-                        let b = &mut b[..sum.len() * width];
-                        let step = operand.sum.step;
-                        simd.vectorize(Pack {
-                            simd,
-                            data: operand.data,
-                            runs: runs(),
-                            step,
-                            columns: &gathered,
-                            panel: &mut *b,
-                        });
-                        let vectors = std::array::from_fn(|i| i * lanes);
-                        Gathered { data: b, rows: &packed_rows[..sum.len()], vectors }
+                        let panel = &mut gathered[..sum.len() * width];
+                        let sum = sum.clone();
+                        simd.vectorize(Pack { simd, operand, sum, columns: &free, panel: &mut *panel });
+                        let vectors = std::array::from_fn(|i| i * A::lanes::<S>());
+                        Rows { data: panel, rows: &gathered_rows[..places.len()], vectors }
                     }
                 };
-                for (first, c) in rows.clone().step_by(panel).zip(c.chunks_mut(panel * width)) {
+                for (first, c) in rows.clone().step_by(panel.rows).zip(c.chunks_mut(panel.rows * width)) {
                     let height = c.len() / width;
                     let a = &a[first * sum.len()..][..height * sum.len()];
-                    let mode = if product.narrow {
-                        Mode::Narrow
-                    } else if i == 0 {
-                        Mode::First
-                    } else {
-                        Mode::Add
-                    };
-                    Tile { simd, a, b, c, height, mode }.multiply();
+                    Tile { simd, a, b, c, mode }.multiply(height);
                 }
             }
         }
     }
 }
 
-/// Rows of vectors: vector j of row i begins at `rows[i] + vectors[j]`.
+/// Rows of B: vector j of row i begins at `rows[i] + vectors[j]`.
 #[derive(Clone, Copy)]
-struct Gathered<'a, A> {
+struct Rows<'a, A> {
     data: &'a [A],
     rows: &'a [usize],
     vectors: [usize; VECTORS],
-}
-
-/// A tile of C `[height, vectors]` and the panels that it is the product of; a is `[block, height]`.
-struct Tile<'a, A, S> {
-    simd: S,
-    a: &'a [A],
-    b: Gathered<'a, A>,
-    c: &'a mut [A],
-    height: usize,
-    mode: Mode,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -587,50 +324,58 @@ enum Mode {
     First,
     /// c += a b
     Add,
+    /// c += a b with each partial sum rounded to f16
     Narrow,
 }
 
+/// A tile of C `[height, vectors]`, a panel of A `[sum, height]` and rows of B `[sum, vectors]`.
+struct Tile<'a, A, S> {
+    simd: S,
+    a: &'a [A],
+    b: Rows<'a, A>,
+    c: &'a mut [A],
+    mode: Mode,
+}
+
 impl<A: Lanes, S: Simd> Tile<'_, A, S> {
-    #[inline(always)]
-    fn multiply(self) {
-        if self.mode == Mode::Narrow {
-            return self.simd.vectorize(NarrowTile(self));
-        }
-        match self.height {
-            1 => self.simd.vectorize(WideTile::<A, S, 1>(self)),
-            2 => self.simd.vectorize(WideTile::<A, S, 2>(self)),
-            3 => self.simd.vectorize(WideTile::<A, S, 3>(self)),
-            4 => self.simd.vectorize(WideTile::<A, S, 4>(self)),
-            5 => self.simd.vectorize(WideTile::<A, S, 5>(self)),
-            6 => self.simd.vectorize(WideTile::<A, S, 6>(self)),
-            7 => self.simd.vectorize(WideTile::<A, S, 7>(self)),
-            8 => self.simd.vectorize(WideTile::<A, S, 8>(self)),
-            9 => self.simd.vectorize(WideTile::<A, S, 9>(self)),
-            10 => self.simd.vectorize(WideTile::<A, S, 10>(self)),
-            11 => self.simd.vectorize(WideTile::<A, S, 11>(self)),
-            MAX_ROWS => self.simd.vectorize(WideTile::<A, S, MAX_ROWS>(self)),
+    fn multiply(self, height: usize) {
+        match height {
+            _ if self.mode == Mode::Narrow => self.simd.vectorize(NarrowTile(self)),
+            1 => self.multiply_wide::<1>(),
+            2 => self.multiply_wide::<2>(),
+            3 => self.multiply_wide::<3>(),
+            4 => self.multiply_wide::<4>(),
+            5 => self.multiply_wide::<5>(),
+            6 => self.multiply_wide::<6>(),
+            7 => self.multiply_wide::<7>(),
+            MAX_ROWS => self.multiply_wide::<MAX_ROWS>(),
             _ => unreachable!("a panel has 1 to {MAX_ROWS} rows"),
         }
     }
+
+    /// Not inlined, so that nothing else wants the registers.
+    #[inline(never)]
+    fn multiply_wide<const HEIGHT: usize>(self) {
+        self.simd.vectorize(WideTile::<A, S, HEIGHT>(self));
+    }
 }
 
-struct WideTile<'a, A, S, const ROWS: usize>(Tile<'a, A, S>);
+struct WideTile<'a, A, S, const HEIGHT: usize>(Tile<'a, A, S>);
 
-impl<A: Lanes, S: Simd, const ROWS: usize> NullaryFnOnce for WideTile<'_, A, S, ROWS> {
+impl<A: Lanes, S: Simd, const HEIGHT: usize> NullaryFnOnce for WideTile<'_, A, S, HEIGHT> {
     type Output = ();
     #[inline(always)]
     fn call(self) {
-        let Tile { simd, mut a, b: Gathered { data, rows, vectors }, c, mode, .. } = self.0;
-        let lanes = size_of::<A::Vector<S>>() / size_of::<A>();
-        let mut acc = [[A::splat(simd, A::ZERO); VECTORS]; ROWS];
-        let [first, second] = vectors.map(|from| &data[from..]);
+        let Tile { simd, mut a, b: Rows { data, rows, vectors }, c, mode } = self.0;
+        let lanes = A::lanes::<S>();
+        let mut acc = [[A::splat(simd, A::ZERO); VECTORS]; HEIGHT];
+        let [left, right] = vectors.map(|place| &data[place..]);
         for &row in rows {
-            let (column, rest) = a.split_first_chunk::<ROWS>().expect("as many columns as rows");
+            let (column, rest) = a.split_first_chunk::<HEIGHT>().expect("a column for each row");
             a = rest;
-            let b: [A::Vector<S>; VECTORS] =
-                [cast_slice(&first[row..row + lanes])[0], cast_slice(&second[row..row + lanes])[0]];
+            let b = [A::load(simd, &left[row..row + lanes]), A::load(simd, &right[row..row + lanes])];
             // Indices: iterators would keep `acc` out of the registers.
-            for i in 0..ROWS {
+            for i in 0..HEIGHT {
                 let a = A::splat(simd, column[i]);
                 for j in 0..VECTORS {
                     acc[i][j] = A::mul_add(simd, a, b[j], acc[i][j]);
@@ -638,10 +383,8 @@ impl<A: Lanes, S: Simd, const ROWS: usize> NullaryFnOnce for WideTile<'_, A, S, 
             }
         }
         let c: &mut [A::Vector<S>] = cast_slice_mut(c);
-        for (c, acc) in c.as_chunks_mut::<VECTORS>().0.iter_mut().zip(acc) {
-            for (c, acc) in c.iter_mut().zip(acc) {
-                *c = if mode == Mode::First { acc } else { A::plus(simd, *c, acc) };
-            }
+        for (c, acc) in c.iter_mut().zip(acc.as_flattened()) {
+            *c = if mode == Mode::First { *acc } else { A::sum(simd, *c, *acc) };
         }
     }
 }
@@ -650,15 +393,15 @@ struct NarrowTile<'a, A, S>(Tile<'a, A, S>);
 
 impl<A: Lanes, S: Simd> NullaryFnOnce for NarrowTile<'_, A, S> {
     type Output = ();
-    /// As [`WideTile`], each partial sum rounded to f16, from what c holds.
     #[inline(always)]
     fn call(self) {
-        let Tile { a, b, c, height, .. } = self.0;
-        let lanes = size_of::<A::Vector<S>>() / size_of::<A>();
-        for (a, row) in a.chunks_exact(height).zip(b.rows) {
+        let Tile { a, b: Rows { data, rows, vectors }, c, .. } = self.0;
+        let lanes = A::lanes::<S>();
+        let height = c.len() / (VECTORS * lanes);
+        for (a, row) in a.chunks_exact(height).zip(rows) {
             for (c, &a) in c.chunks_exact_mut(VECTORS * lanes).zip(a) {
-                for (c, vector) in c.chunks_exact_mut(lanes).zip(b.vectors) {
-                    let b = &b.data[row + vector..][..lanes];
+                for (c, place) in c.chunks_exact_mut(lanes).zip(vectors) {
+                    let b = &data[row + place..][..lanes];
                     c.iter_mut().zip(b).for_each(|(c, &b)| *c = A::mul_add_f16(a, b, *c));
                 }
             }
@@ -667,17 +410,16 @@ impl<A: Lanes, S: Simd> NullaryFnOnce for NarrowTile<'_, A, S> {
 }
 
 impl<A: Lanes> Block<'_, A> {
-    /// Adds the bias and rounds the block's elements into the target; `width` is that of a panel of columns.
-    fn scatter<T: Element<Acc = A>>(&self, width: usize, c: &mut [A], target: &Shared<T>) {
-        let Block { product, part, group, rows, columns, .. } = self;
-        let layout = target.layout;
-        let origin = part * layout.part + group * layout.group;
-        let (mut rounded, mut runs) = (Scratch::take(), Vec::with_capacity(width));
-        for (first, c) in columns.clone().step_by(width).zip(c.chunks_exact_mut(rows.len() * width)) {
-            let columns = first..(first + width).min(columns.end);
+    /// Adds the bias and rounds the elements to their places.
+    fn store<T: Element<Acc = A>>(&self, c: &mut [A], target: &Target<T>) {
+        let Block { product, part, group, ref rows, ref columns, panel, .. } = *self;
+        let (mut scratch, mut runs) = (Scratch::take(), Vec::with_capacity(panel.columns));
+        let panels = c.chunks_exact_mut(rows.len() * panel.columns);
+        for (first, c) in columns.clone().step_by(panel.columns).zip(panels) {
+            let columns = first..(first + panel.columns).min(columns.end);
             runs.clear();
-            runs.extend(layout.runs(columns.clone()));
-            for (row, c) in rows.clone().zip(c.chunks_exact_mut(width)) {
+            runs.extend(target.runs(columns.clone()));
+            for (row, c) in rows.clone().zip(c.chunks_exact_mut(panel.columns)) {
                 match product.bias {
                     Bias::None => {}
                     Bias::Rows(bias) => {
@@ -688,12 +430,13 @@ impl<A: Lanes> Block<'_, A> {
                         c.iter_mut().zip(&bias[columns.clone()]).for_each(|(c, &b)| *c += b);
                     }
                 }
+                let origin = target.row(part, group, row);
                 for &(column, place, len) in &runs {
                     let c = &c[column - first..][..len];
-                    // SAFETY: the blocks share no element of C, and each element has a place of its own.
+                    // SAFETY: the blocks of the tasks share no element of C.
                     #[allow(unsafe_code)]
                     unsafe {
-                        target.write(origin + row * layout.row + place, c, &mut rounded);
+                        target.write(origin + place, c, &mut scratch);
                     }
                 }
             }
@@ -701,43 +444,64 @@ impl<A: Lanes> Block<'_, A> {
     }
 }
 
-/// A target that tasks write to at the same time.
-struct Shared<'a, T> {
-    data: *mut T,
-    len: usize,
-    layout: Layout,
-    borrow: PhantomData<&'a mut [T]>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::cpu::pack::Places;
 
-// SAFETY: the pointer is used in `write` alone, whose callers write to places of their own.
-#[allow(unsafe_code)]
-unsafe impl<T: Send> Sync for Shared<'_, T> {}
-
-impl<'a, T: Element> Shared<'a, T> {
-    fn new(Target { data, layout }: Target<'a, T>) -> Shared<'a, T> {
-        Shared { data: data.as_mut_ptr(), len: data.len(), layout, borrow: PhantomData }
+    /// `a` is `[K, M]`, `b` is `[N, K]`, so that one is copied and the other transposed.
+    fn product<'a, A: Lanes>(sizes: [usize; 3], a: &'a [A], b: &'a [A]) -> Product<'a, A> {
+        let [m, n, k] = sizes;
+        let rows = |data, rows, columns| Operand {
+            data,
+            sum: Places::line(rows, columns),
+            free: Places::line(columns, 1),
+            group: 0,
+        };
+        let (a, b) = (rows(a, k, m), rows(b, n, k).t());
+        Product { sizes, groups: 1, part: usize::MAX, a, b, bias: Bias::None, narrow: false }
     }
 
-    /// Rounds `values` to every `step`-th place from `at`.
-    ///
-    /// # Safety
-    ///
-    /// Nobody else reads or writes these places meanwhile.
-    #[allow(unsafe_code)]
-    unsafe fn write(&self, at: usize, values: &[T::Acc], rounded: &mut Vec<T::Acc>) {
-        assert!(
-            values.is_empty() || at + (values.len() - 1) * self.layout.step < self.len,
-            "inside the target"
-        );
-        if self.layout.step == 1 {
-            // SAFETY: in bounds by the assertion, exclusive by the caller's promise.
-            let to = unsafe { std::slice::from_raw_parts_mut(self.data.add(at), values.len()) };
-            T::demote_into(to, rounded, |to| to.copy_from_slice(values));
-        } else {
-            for (i, &value) in values.iter().enumerate() {
-                // SAFETY: as above.
-                unsafe { self.data.add(at + i * self.layout.step).write(T::from_acc(value)) };
+    fn results<A: Lanes>(sizes: [usize; 3], numbers: impl Fn(usize) -> f64) -> Vec<(Arch, Vec<A>)> {
+        let [m, n, k] = sizes;
+        let make = |len: usize, salt: usize| -> Vec<A> {
+            (0..len).map(|i| A::from_f64(numbers(i * 7 + salt))).collect()
+        };
+        let (a, b) = (make(k * m, 1), make(n * k, 2));
+        #[allow(unused_mut)]
+        let mut archs = vec![Arch::Scalar, Arch::new()];
+        #[cfg(target_arch = "x86_64")]
+        archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        let on = |arch: Arch| {
+            let mut c = vec![A::NAN; m * n];
+            product(sizes, &a, &b).store_on(arch, Target::matrix(&mut c, [1, 1, m, n]));
+            (arch, c)
+        };
+        archs.into_iter().map(on).collect()
+    }
+
+    const SIZES: [[usize; 3]; 7] =
+        [[1, 1, 1], [8, 32, 192], [13, 37, 401], [70, 33, 16], [6, 100, 25], [40, 7, 1], [3, 5, 0]];
+
+    #[test]
+    fn vectors_of_any_width_give_the_same_sums() {
+        for sizes in SIZES {
+            // Whole numbers: fused or not makes no difference.
+            let results = results::<f32>(sizes, |i| (i % 11) as f64 - 5.0);
+            for (arch, c) in &results {
+                assert!(*c == results[0].1, "{arch:?} {sizes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn fused_sums_have_the_same_bits_for_any_width() {
+        let noise = |i: usize| (i as u32).wrapping_mul(0x9E37_79B9) as f64 / 2f64.powi(31) - 1.0;
+        for sizes in SIZES {
+            let (single, double) = (results::<f32>(sizes, noise), results::<f64>(sizes, noise));
+            // The first one does not fuse.
+            assert!(single[1..].windows(2).all(|pair| pair[0].1 == pair[1].1), "{sizes:?}");
+            assert!(double[1..].windows(2).all(|pair| pair[0].1 == pair[1].1), "{sizes:?}");
         }
     }
 }

@@ -12,6 +12,7 @@ mod draw;
 mod dropout;
 mod float_environment;
 mod gemm;
+mod lanes;
 mod linear;
 mod loss;
 mod maxpool2d;
@@ -24,6 +25,7 @@ mod relu;
 mod scratch;
 mod session;
 mod sum;
+mod target;
 mod tie_census;
 
 use std::sync::Arc;
@@ -38,8 +40,8 @@ use crate::error::{Error, Result};
 use crate::precision::Accumulate;
 use crate::shape::BatchNormGeometry;
 use draw::Draw;
-use gemm::Lanes;
 use half::f16;
+use lanes::Lanes;
 use scratch::Pooled;
 
 /// Elements that one task of an elementwise operator takes.

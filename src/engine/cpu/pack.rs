@@ -1,14 +1,13 @@
 //! Operands of matrix products, gathered from tensors into panels.
 //!
-//! A panel holds a few rows or columns of an operand side by side: `[sum index, width]`, so that a product reads it
-//! from the first element to the last.
+//! A panel `[sum, width]` holds a few rows of A or columns of B side by side, so that a product reads it from the first
+//! element to the last.
 
 use std::ops::Range;
 
-use bytemuck::cast_slice;
 use pulp::{NullaryFnOnce, Simd};
 
-use super::gemm::Lanes;
+use super::lanes::Lanes;
 
 /// Places in a slice: index i lies at `starts[i / run] + i % run * step`.
 #[derive(Clone, Copy)]
@@ -29,6 +28,10 @@ impl Offsets {
     pub fn places(&self) -> Places<'_> {
         Places { starts: &self.starts, run: self.run, step: self.step }
     }
+
+    pub fn len(&self) -> usize {
+        self.starts.len() * self.run
+    }
 }
 
 impl<'a> Places<'a> {
@@ -37,25 +40,32 @@ impl<'a> Places<'a> {
         Places { starts: &[0], run, step: step as isize }
     }
 
-    pub fn len(self) -> usize {
-        self.starts.len() * self.run
-    }
-
-    /// The runs and parts of runs in `range`: (first index, its place, number of indices).
+    /// The runs and parts of runs in `range`: (first index less the range's first, its place, number of indices).
     #[inline(always)]
-    pub fn runs(self, range: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> + use<'a> {
-        let (chunk, mut within) =
-            if range.is_empty() { (0, 0) } else { (range.start / self.run, range.start % self.run) };
-        let (mut starts, mut i) = (self.starts[chunk.min(self.starts.len())..].iter(), range.start);
+    fn runs(self, range: Range<usize>) -> impl Iterator<Item = (usize, usize, usize)> + use<'a> {
+        let run = self.run.max(1);
+        let (chunk, mut within) = (range.start / run, range.start % run);
+        let (mut starts, mut i, len) = (self.starts.iter().skip(chunk), 0, range.len());
         std::iter::from_fn(move || {
-            if i >= range.end {
+            if i >= len {
                 return None;
             }
             let (first, place) = (i, step_from(*starts.next()?, within, self.step));
-            let len = (self.run - within).min(range.end - i);
-            (i, within) = (i + len, 0);
-            Some((first, place, len))
+            let number = (run - within).min(len - i);
+            (i, within) = (i + number, 0);
+            Some((first, place, number))
         })
+    }
+
+    /// The place of each index in `range`, and the largest.
+    #[inline(always)]
+    pub fn fill(self, range: Range<usize>, places: &mut [usize]) -> usize {
+        for (first, place, number) in self.runs(range) {
+            for i in 0..number {
+                places[first + i] = step_from(place, i, self.step);
+            }
+        }
+        largest(places)
     }
 }
 
@@ -65,32 +75,41 @@ fn step_from(place: usize, i: usize, step: isize) -> usize {
     place.wrapping_add_signed(step.wrapping_mul(i as isize))
 }
 
-/// One factor of a product: an element is found by its index in the sum and its free index, which is the row of
-/// the left factor and the column of the right one.
+#[inline(always)]
+fn largest(places: &[usize]) -> usize {
+    places.iter().fold(0, |last, &place| last.max(place))
+}
+
+/// One factor of a product. The place of an element is the sum of the place of its index in the sum and that of its
+/// free index, which is the row of the left factor and the column of the right one.
 #[derive(Clone, Copy)]
 pub(super) struct Operand<'a, A> {
     pub data: &'a [A],
     pub sum: Places<'a>,
     pub free: Places<'a>,
-    /// Distance from one group's elements to the next one's.
+    /// Distance from one group to the next.
     pub group: usize,
 }
 
-/// Largest width of a panel.
-pub(super) const MAX_WIDTH: usize = 64;
-
-impl<A: Lanes> Operand<'_, A> {
+impl<A> Operand<'_, A> {
     /// The transpose.
     pub fn t(self) -> Self {
         Operand { sum: self.free, free: self.sum, ..self }
     }
 }
 
+/// Largest width of a panel.
+pub(super) const MAX_WIDTH: usize = 64;
+/// Longest piece of a row that is moved at once.
+const SEGMENT: usize = 16;
+
 /// The columns of a panel: some free indices of an operand.
 pub(super) struct Columns {
     width: usize,
     /// The place of each; those beyond the operand's last one repeat the first.
     places: [usize; MAX_WIDTH],
+    /// Columns that are no repetition.
+    own: usize,
     /// Columns of consecutive places, at most [`SEGMENT`]: (first column, its place).
     segments: [(usize, usize); MAX_WIDTH],
     count: usize,
@@ -98,104 +117,106 @@ pub(super) struct Columns {
     last: usize,
 }
 
-/// Longest piece of a row that is moved at once.
-const SEGMENT: usize = 16;
-
 impl Columns {
     /// For panels of `width` columns.
     #[inline(always)]
     pub fn new(width: usize) -> Columns {
-        Columns { width, places: [0; MAX_WIDTH], segments: [(0, 0); MAX_WIDTH], count: 0, last: 0 }
+        Columns { width, places: [0; MAX_WIDTH], own: 0, segments: [(0, 0); MAX_WIDTH], count: 0, last: 0 }
     }
 
-    /// Turns to the columns `range`, `offset` further than `places` says.
+    /// Turns to the free indices `range` of a group.
     #[inline(always)]
-    pub fn set(&mut self, places: Places, offset: usize, range: Range<usize>) {
-        self.count = 0;
-        for (first, place, len) in places.runs(range.clone()) {
-            let column = first - range.start;
-            for i in 0..len {
-                self.places[column + i] = step_from(place + offset, i, places.step);
+    pub fn set<A>(&mut self, operand: &Operand<A>, group: usize, range: Range<usize>) {
+        (self.count, self.own) = (0, range.len());
+        let Places { step, .. } = operand.free;
+        for (column, place, number) in operand.free.runs(range) {
+            for i in 0..number {
+                self.places[column + i] = step_from(place + group * operand.group, i, step);
             }
-            for i in (0..len).step_by(if places.step == 1 { SEGMENT } else { 1 }) {
-                self.segment(column + i);
+            for i in (0..number).step_by(if step == 1 { SEGMENT } else { 1 }) {
+                self.begin_segment(column + i);
             }
         }
-        for column in range.len()..self.width {
+        for column in self.own..self.width {
             self.places[column] = self.places[0];
-            self.segment(column);
+            self.begin_segment(column);
         }
-        self.last = self.places[..self.width].iter().fold(0, |last, &place| last.max(place));
+        self.last = largest(&self.places[..self.width]);
     }
 
     #[inline(always)]
-    fn segment(&mut self, column: usize) {
+    fn begin_segment(&mut self, column: usize) {
         self.segments[self.count] = (column, self.places[column]);
         self.count += 1;
     }
 
-    /// The place of each vector of `lanes` columns, if their columns are consecutive and end `within` a length.
+    /// The place of each vector of `lanes` columns, if its columns are consecutive and end `within` a length.
     #[inline(always)]
     pub fn vectors<const N: usize>(&self, lanes: usize, within: usize) -> Option<[usize; N]> {
         let places = &self.places[..N * lanes];
         let consecutive =
             |vector: &[usize]| vector.iter().enumerate().all(|(i, &place)| place == vector[0] + i);
-        let direct = self.last + lanes <= within && places.chunks_exact(lanes).all(consecutive);
-        direct.then(|| std::array::from_fn(|i| places[i * lanes]))
+        let found = self.last + lanes <= within && places.chunks_exact(lanes).all(consecutive);
+        found.then(|| std::array::from_fn(|i| places[i * lanes]))
     }
 }
 
-/// Gathers a panel `[sum, width]`, whose sum indices are those of `runs` (first row, place, rows) and lie `step` apart.
-pub(super) struct Pack<'a, A, S, I> {
+/// Gathers a panel.
+pub(super) struct Pack<'a, A, S> {
     pub simd: S,
-    pub data: &'a [A],
-    pub runs: I,
-    pub step: isize,
+    pub operand: &'a Operand<'a, A>,
+    pub sum: Range<usize>,
     pub columns: &'a Columns,
     pub panel: &'a mut [A],
 }
 
-impl<A: Lanes, S: Simd, I: Iterator<Item = (usize, usize, usize)>> NullaryFnOnce for Pack<'_, A, S, I> {
+impl<A: Lanes, S: Simd> NullaryFnOnce for Pack<'_, A, S> {
     type Output = ();
     #[inline(always)]
     fn call(self) {
-        let Pack { simd, data, runs, step, columns, panel } = self;
-        let width = columns.width;
-        let (places, segments) = (&columns.places[..width], &columns.segments[..columns.count]);
-        for (first, place, len) in runs {
-            let rows = first * width..(first + len) * width;
-            if 8 * segments.len() <= width || (step != 1 && 2 * segments.len() <= width) {
-                copy_segments(data, place, step, segments, width, panel, rows);
-            } else if step == 1 {
-                transpose(simd, data, place, places, columns.last, &mut panel[rows]);
+        let Pack { simd, operand: Operand { data, sum: places, .. }, sum, columns, panel } = self;
+        let (width, step) = (columns.width, places.step);
+        for (first, place, number) in places.runs(sum) {
+            let rows = first * width..(first + number) * width;
+            if 8 * columns.count <= width || (step != 1 && 2 * columns.count <= width) {
+                copy_segments(data, place, step, columns, panel, rows);
+            } else if step != 1 {
+                copy(data, place, step, columns, &mut panel[rows]);
+            } else if width == 1 {
+                panel[rows].copy_from_slice(&data[place + columns.last..][..number]);
             } else {
-                copy(data, place, step, places, columns.last, &mut panel[rows]);
+                match A::lanes::<S>() {
+                    16 => transpose::<A, S, 16>(simd, data, place, columns, &mut panel[rows]),
+                    8 => transpose::<A, S, 8>(simd, data, place, columns, &mut panel[rows]),
+                    4 => transpose::<A, S, 4>(simd, data, place, columns, &mut panel[rows]),
+                    _ => copy(data, place, step, columns, &mut panel[rows]),
+                }
             }
         }
     }
 }
 
-/// Row r of `rows` is made of segments (column, place), each up to the next one, moved by `place + r * step`. Whole
-/// vectors are moved, whatever the length of a segment: the next one overwrites what is too much.
+/// Row r of `rows` is made of the segments, moved by `place + r * step`. Whole vectors are moved, whatever the length of
+/// a segment: the next one overwrites what is too much.
 #[inline(always)]
 fn copy_segments<A: Lanes>(
     data: &[A],
     place: usize,
     step: isize,
-    segments: &[(usize, usize)],
-    width: usize,
+    columns: &Columns,
     panel: &mut [A],
     rows: Range<usize>,
 ) {
+    let segments = &columns.segments[..columns.count];
     let mut place = place;
-    for row in rows.step_by(width) {
+    for row in rows.step_by(columns.width) {
         for (i, &(column, from)) in segments.iter().enumerate() {
             let (to, from) = (row + column, place + from);
             if to + SEGMENT <= panel.len() && from + SEGMENT <= data.len() {
                 let segment: [A; SEGMENT] = data[from..from + SEGMENT].try_into().expect("a segment");
                 panel[to..to + SEGMENT].copy_from_slice(&segment);
             } else {
-                let end = segments.get(i + 1).map_or(width, |next| next.0);
+                let end = segments.get(i + 1).map_or(columns.width, |next| next.0);
                 for i in 0..end - column {
                     panel[to + i] = element(data, from + i);
                 }
@@ -205,18 +226,19 @@ fn copy_segments<A: Lanes>(
     }
 }
 
-/// Columns that nobody wants may lie beyond the data.
+/// Pixels between those that are wanted may lie beyond the data.
 #[inline(always)]
 fn element<A: Lanes>(data: &[A], place: usize) -> A {
     data.get(place).copied().unwrap_or(A::ZERO)
 }
 
-/// Row r consists of the elements at `places + place + r * step`.
+/// Row r consists of the columns' places moved by `place + r * step`.
 #[inline(always)]
-fn copy<A: Lanes>(data: &[A], place: usize, step: isize, places: &[usize], last: usize, rows: &mut [A]) {
+fn copy<A: Lanes>(data: &[A], place: usize, step: isize, columns: &Columns, rows: &mut [A]) {
+    let places = &columns.places[..columns.width];
     let mut place = place;
     for row in rows.chunks_exact_mut(places.len()) {
-        if let Some(data) = data.get(place..=place + last) {
+        if let Some(data) = data.get(place..=place + columns.last) {
             for (to, &p) in row.iter_mut().zip(places) {
                 *to = data[p];
             }
@@ -229,58 +251,39 @@ fn copy<A: Lanes>(data: &[A], place: usize, step: isize, places: &[usize], last:
     }
 }
 
-/// Column j is the run that begins at `places[j] + place`.
+/// Column j is the run that begins at its place moved by `place`: squares of vectors are transposed.
 #[inline(always)]
-fn transpose<A: Lanes, S: Simd>(
+fn transpose<A: Lanes, S: Simd, const LANES: usize>(
     simd: S,
     data: &[A],
     place: usize,
-    places: &[usize],
-    last: usize,
+    columns: &Columns,
     rows: &mut [A],
 ) {
-    match size_of::<A::Vector<S>>() / size_of::<A>() {
-        16 => transpose_squares::<A, S, 16>(simd, data, place, places, last, rows),
-        8 => transpose_squares::<A, S, 8>(simd, data, place, places, last, rows),
-        4 => transpose_squares::<A, S, 4>(simd, data, place, places, last, rows),
-        _ => copy(data, place, 1, places, last, rows),
-    }
-}
-
-/// Transposes squares of `LANES` rows and columns, some of which may be missing.
-#[inline(always)]
-fn transpose_squares<A: Lanes, S: Simd, const LANES: usize>(
-    simd: S,
-    data: &[A],
-    place: usize,
-    places: &[usize],
-    last: usize,
-    rows: &mut [A],
-) {
-    let width = places.len();
+    let &Columns { width, own, last, .. } = columns;
     for (place, rows) in (place..).step_by(LANES).zip(rows.chunks_mut(LANES * width)) {
-        // A square with few rows is not worth it, and one that ends outside of the data is not possible.
-        if rows.len() * 3 < LANES * width || place + last + LANES > data.len() {
-            copy(data, place, 1, places, last, rows);
+        // A square that is nearly empty is not worth it, and one that ends beyond the data is not possible.
+        if rows.len() * 3 < LANES * width || own * 4 < LANES || place + last + LANES > data.len() {
+            copy(data, place, 1, columns, rows);
             continue;
         }
-        for first in (0..width).step_by(LANES) {
+        for first in (0..own).step_by(LANES) {
             let count = (width - first).min(LANES);
+            let mut from = [columns.places[first]; LANES];
+            from[..count].copy_from_slice(&columns.places[first..first + count]);
             let mut square = [A::splat(simd, A::ZERO); LANES];
             for j in 0..LANES {
-                let from = places[if j < count { first + j } else { first }] + place;
-                square[j] = cast_slice::<A, A::Vector<S>>(&data[from..from + LANES])[0];
+                square[j] = A::load(simd, &data[place + from[j]..][..LANES]);
             }
             A::transpose(simd, &mut square);
             for r in 0..rows.len() / width {
-                let square = cast_slice::<A::Vector<S>, A>(std::slice::from_ref(&square[r]));
+                let square: &[A] = bytemuck::cast_slice(std::slice::from_ref(&square[r]));
                 let row = &mut rows[r * width + first..];
+                // Lengths that the compiler knows.
                 match count {
-                    16 => {
-                        *row.first_chunk_mut().expect("room") = *square.first_chunk::<16>().expect("16 lanes")
-                    }
-                    8 => *row.first_chunk_mut().expect("room") = *square.first_chunk::<8>().expect("8 lanes"),
-                    4 => *row.first_chunk_mut().expect("room") = *square.first_chunk::<4>().expect("4 lanes"),
+                    16 => row[..16].copy_from_slice(&square[..16]),
+                    8 => row[..8].copy_from_slice(&square[..8]),
+                    4 => row[..4].copy_from_slice(&square[..4]),
                     // The next row overwrites what is too much.
                     _ if width < LANES && row.len() >= LANES => row[..LANES].copy_from_slice(square),
                     _ => row[..count].copy_from_slice(&square[..count]),

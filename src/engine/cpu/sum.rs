@@ -2,8 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::pack::Places;
-use super::scratch::Pooled;
+use super::scratch::{Pooled, Scratch};
 use crate::dtype::{Accumulator, Element};
 
 /// Terms of a sum that are added up side by side.
@@ -34,21 +33,48 @@ pub(super) fn sum_terms<A: Accumulator, const K: usize>(
     round(lanes.iter().fold(A::ZERO, |sum, &v| round(sum + v)) + tail)
 }
 
-/// Target channel o is the sum of the planes `x[o * p..(o + 1) * p]` of each sample in turn, p the run of `samples`, whose
-/// starts are those of the samples; with `narrow` each partial sum is rounded to `T`.
+/// Target channel c is the sum of the planes c of `samples`, in this order, of x `[N, C, plane]`; with `narrow` each
+/// partial sum is rounded to `T`.
 pub(super) fn sum_planes<T: Element<Acc: Pooled>>(
-    x: &[T::Acc],
-    samples: Places,
+    x: &[T],
+    samples: &[usize],
+    plane: usize,
     narrow: bool,
     target: &mut [T],
 ) {
-    target.par_iter_mut().enumerate().for_each(|(o, target)| {
-        let planes = samples.starts.iter().map(|start| &x[start + o * samples.run..][..samples.run]);
-        let sum = if narrow {
-            planes.flatten().fold(T::Acc::ZERO, |sum, &v| T::round(sum + v))
-        } else {
-            planes.fold(T::Acc::ZERO, |sum, plane| sum + sum_lanes(plane))
-        };
+    let channels = target.len();
+    target.par_iter_mut().enumerate().for_each(|(c, target)| {
+        let mut scratch = Scratch::take();
+        let mut sum = T::Acc::ZERO;
+        for n in samples {
+            let values = T::promote(&x[(n * channels + c) * plane..][..plane], &mut scratch);
+            if narrow {
+                values.iter().for_each(|&v| sum = T::round(sum + v));
+            } else {
+                sum += sum_lanes(values);
+            }
+        }
         *target = T::from_acc(sum);
+    });
+}
+
+/// The sum of the rows `samples`, in this order, of x `[N, C]`; with `narrow` each partial sum is rounded to `T`.
+pub(super) fn sum_rows<T: Element<Acc: Pooled>>(x: &[T], samples: &[usize], narrow: bool, target: &mut [T]) {
+    const COLUMNS: usize = 1 << 10;
+    let columns = target.len();
+    target.par_chunks_mut(COLUMNS).enumerate().for_each(|(i, target)| {
+        let (first, mut scratch) = (i * COLUMNS, Scratch::take());
+        T::demote_into(target, &mut Scratch::take(), |sums| {
+            sums.fill(T::Acc::ZERO);
+            for n in samples {
+                let row = T::promote(&x[n * columns + first..][..sums.len()], &mut scratch);
+                let terms = sums.iter_mut().zip(row);
+                if narrow {
+                    terms.for_each(|(sum, &v)| *sum = T::round(*sum + v));
+                } else {
+                    terms.for_each(|(sum, &v)| *sum += v);
+                }
+            }
+        });
     });
 }

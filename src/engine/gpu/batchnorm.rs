@@ -44,14 +44,7 @@ impl Terms {
             THREADS / g.plane,
             THREADS % g.plane,
         ]);
-        let params = Params::from_settings(move |settings| {
-            let order = settings.batch_order(site, g.batch);
-            let order = order.unwrap_or_else(|| (0..g.batch as u32).collect());
-            let mut params: Vec<u32> = fixed.iter().copied().chain(order).collect();
-            // An array in a binding has at least one element.
-            params.resize(fixed.len() + g.batch.max(1), 0);
-            params
-        });
+        let params = Params::in_batch_order(fixed, site, g.batch);
         Dispatch { kernel, bindings, groups: self.groups(), params }
     }
 }

@@ -1,149 +1,213 @@
 //! Convolution as matrix products whose operands are gathered on the way: nothing is unfolded in memory.
 
-use super::dispatch::{Binding, Dispatch, Kernel, Lowered, Params};
-use super::gemm::{TILE_K, Tiling};
+use super::dispatch::{Binding, Dispatch, Kernel, Lowered, Params, words};
+use super::gemm::{BLOCK, THREADS, TILE, TILE_K, Tile};
 use crate::dtype::DType;
 use crate::shape::Conv2dGeometry;
 
-/// Terms that one part of a weight gradient's sum has at least.
-const MIN_CHUNK: usize = 1024;
-/// Workgroups that are enough to fill a large GPU; a sum is cut into parts to reach them.
+/// Workgroups that are enough to fill a large GPU; the sums of a weight gradient are cut into parts to reach them.
 const TARGET_GROUPS: usize = 256;
 
-fn words(values: &[usize]) -> Vec<u32> {
-    values.iter().map(|&v| v as u32).collect()
+/// The sum of `shaders/shared/convolve.wgsl`, in its words.
+struct Convolve {
+    rows: usize,
+    channels: usize,
+    /// Height and width of the tensor that is gathered from, and of the one that is written.
+    source: [usize; 2],
+    target: [usize; 2],
+    weight_row: usize,
+    weight_channel: usize,
+    axes: [Axis; 2],
 }
 
-/// For each c,kh,kw: its offset in an image of x, and kh and kw in 16 bits each.
-fn patch_table(g: &Conv2dGeometry) -> impl Iterator<Item = u32> + use<> {
-    let [h, w] = g.input;
-    let [kh_count, kw_count] = g.window.kernel;
-    (0..g.patch_len()).flat_map(move |k| {
-        let (c, kh, kw) = (k / (kh_count * kw_count), k / kw_count % kh_count, k % kw_count);
-        [((c * h + kh) * w + kw) as u32, ((kh << 16) | kw) as u32]
-    })
+struct Axis {
+    stride: usize,
+    dilation: isize,
+    kernel_step: usize,
+    phases: Vec<Phase>,
+}
+
+struct Phase {
+    count: usize,
+    base: isize,
+    taps: usize,
+    kernel: usize,
+}
+
+impl Convolve {
+    fn dispatch(&self, g: &Conv2dGeometry, kernel: Kernel, bindings: Vec<Binding>) -> Dispatch {
+        // Tiles would be mostly empty, or staged for a few terms at a time.
+        let narrow = self.rows <= TILE.rows / 2 || self.channels < TILE_K;
+        let tile = if narrow { Tile { rows: BLOCK, columns: BLOCK * THREADS } } else { TILE };
+        let [h, w] = &self.axes;
+        let largest = |axis: &Axis| axis.phases.iter().map(|p| p.count).max().unwrap_or(0);
+        let [tiles_m, tiles_n] = tile.cover(self.rows, g.batch * largest(h) * largest(w));
+        let groups = tiles_m * tiles_n * h.phases.len() * w.phases.len() * g.groups;
+        let [source_plane, target_plane] = [self.source, self.target].map(|[h, w]| h * w);
+        let mut params = words(&[
+            groups,
+            tiles_m,
+            tiles_n,
+            h.phases.len(),
+            w.phases.len(),
+            self.rows,
+            self.channels,
+            g.batch,
+            self.source[0],
+            self.source[1],
+            g.groups * self.channels * source_plane,
+            self.target[1],
+            target_plane,
+            g.groups * self.rows * target_plane,
+            self.rows * self.channels * g.window.len(),
+            self.weight_row,
+            self.weight_channel,
+            g.window.kernel[1],
+            h.stride,
+            w.stride,
+            h.dilation as usize,
+            w.dilation as usize,
+            h.kernel_step,
+            w.kernel_step,
+        ]);
+        for phase in h.phases.iter().chain(&w.phases) {
+            params.extend(words(&[phase.count, phase.base as usize, phase.taps, phase.kernel]));
+        }
+        let kernel = kernel.define("NARROW", narrow);
+        Dispatch { kernel, bindings, groups, params: Params::Fixed(params) }
+    }
 }
 
 pub(super) fn forward(g: &Conv2dGeometry, bias: bool, dtype: DType) -> Dispatch {
-    let [h, w] = g.input;
-    let (m, n) = (g.out_channels, g.batch * g.output_pixels());
-    let tiling = Tiling::new(m, n);
-    let mut params = words(&[
-        m,
-        n,
-        g.patch_len(),
-        tiling.tiles_m,
-        tiling.tiles,
-        g.in_channels * h * w,
-        h,
-        w,
-        g.output_pixels(),
-        g.output[1],
-        g.window.stride[0],
-        g.window.stride[1],
-        g.window.padding[0],
-        g.window.padding[1],
-        0,
-        0,
-    ]);
-    params.extend(patch_table(g));
+    let axis = |i: usize| Axis {
+        stride: g.window.stride[i],
+        dilation: g.window.dilation[i] as isize,
+        kernel_step: 1,
+        phases: vec![Phase {
+            count: g.output[i],
+            base: -(g.window.padding[i] as isize),
+            taps: g.window.kernel[i],
+            kernel: 0,
+        }],
+    };
+    let convolve = Convolve {
+        rows: g.out_channels / g.groups,
+        channels: g.in_channels / g.groups,
+        source: g.input,
+        target: g.output,
+        weight_row: g.patch_len(),
+        weight_channel: g.window.len(),
+        axes: [axis(0), axis(1)],
+    };
     let mut bindings = vec![Binding::Read(0), Binding::Read(1)];
     if bias {
         bindings.push(Binding::Read(2));
     }
     bindings.push(Binding::Write(0));
-    Dispatch {
-        kernel: Kernel::new("conv2d_forward", dtype).define("BIAS", bias).define("NARROW", tiling.narrow),
-        bindings,
-        groups: tiling.tiles,
-        params: Params::Fixed(params),
-    }
+    convolve.dispatch(g, Kernel::new("conv2d_forward", dtype).define("BIAS", bias), bindings)
 }
 
 pub(super) fn backward_input(g: &Conv2dGeometry, dtype: DType) -> Dispatch {
-    let [h, w] = g.input;
-    let [oh, ow] = g.output;
-    let [kh_count, kw_count] = g.window.kernel;
-    let [sh, sw] = g.window.stride;
-    let window = g.window.len();
-    let (m, n, k) = (g.in_channels, g.batch * h * w, g.out_channels * window);
-    let tiling = Tiling::new(m, n);
-    let mut params = words(&[
-        m,
-        n,
-        k,
-        tiling.tiles_m,
-        tiling.tiles,
-        g.out_channels * oh * ow,
-        oh,
-        ow,
-        h * w,
-        w,
-        sh,
-        sw,
-        g.window.padding[0],
-        g.window.padding[1],
-        window,
-        0,
-    ]);
-    for k in 0..k {
-        let (o, kh, kw) = (k / window, k / kw_count % kh_count, k % kw_count);
-        // Wraps below 0; the sum with a position inside of gy wraps back.
-        let offset = (o * oh * ow).wrapping_sub(kh / sh * ow + kw / sw);
-        params.extend(words(&[
-            offset,
-            ((kh / sh) << 16) | (kh % sh),
-            ((kw / sw) << 16) | (kw % sw),
-            o * g.patch_len() + k % window,
-        ]));
-    }
-    Dispatch {
-        kernel: Kernel::new("conv2d_backward_input", dtype).define("NARROW", tiling.narrow),
-        bindings: vec![Binding::Read(0), Binding::Read(1), Binding::Write(0)],
-        groups: tiling.tiles,
-        params: Params::Fixed(params),
+    let axis = |i: usize| {
+        let (stride, dilation) = (g.window.stride[i], g.window.dilation[i]);
+        let divisor = gcd(stride, dilation);
+        Axis {
+            stride: 1,
+            dilation: -((dilation / divisor) as isize),
+            kernel_step: stride / divisor,
+            phases: (0..stride.min(g.input[i])).map(|a| input_phase(g, i, a)).collect(),
+        }
+    };
+    let convolve = Convolve {
+        rows: g.in_channels / g.groups,
+        channels: g.out_channels / g.groups,
+        source: g.output,
+        target: g.input,
+        weight_row: g.window.len(),
+        weight_channel: g.patch_len(),
+        axes: [axis(0), axis(1)],
+    };
+    let bindings = vec![Binding::Read(0), Binding::Read(1), Binding::Write(0)];
+    convolve.dispatch(g, Kernel::new("conv2d_backward_input", dtype), bindings)
+}
+
+/// The positions a, a + S, a + 2 S ... of an axis of x, and the first k with o S = a + P - k D for an integer o; the
+/// others are S / gcd(S, D) apart.
+fn input_phase(g: &Conv2dGeometry, axis: usize, a: usize) -> Phase {
+    let (kernel, stride) = (g.window.kernel[axis], g.window.stride[axis]);
+    let (padding, dilation) = (g.window.padding[axis], g.window.dilation[axis]);
+    let count = (g.input[axis] - a).div_ceil(stride);
+    let step = stride / gcd(stride, dilation);
+    match (0..step.min(kernel)).find(|k| (k * dilation) % stride == (a + padding) % stride) {
+        None => Phase { count, base: 0, taps: 0, kernel: 0 },
+        Some(k) => {
+            let base = ((a + padding) as isize - (k * dilation) as isize) / stride as isize;
+            Phase { count, base, taps: (kernel - k).div_ceil(step), kernel: k }
+        }
     }
 }
 
-pub(super) fn backward_weight(g: &Conv2dGeometry, bias: bool, dtype: DType) -> Lowered {
-    let [h, w] = g.input;
-    let [oh, ow] = g.output;
-    let patch = g.patch_len();
-    let (m, n, k) = (g.out_channels, patch + bias as usize, g.batch * oh * ow);
-    let tiling = Tiling::new(m, n);
-    let wanted = TARGET_GROUPS.div_ceil(tiling.tiles).min(k / MIN_CHUNK).max(1);
-    let chunk = k.div_ceil(wanted).max(1).next_multiple_of(TILE_K);
-    let splits = k.div_ceil(chunk).max(1);
-    let groups = tiling.tiles * splits;
-    let mut params = words(&[
-        m,
-        n,
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+pub(super) fn backward_weight(g: &Conv2dGeometry, bias: bool, dtype: DType, site: usize) -> Lowered {
+    let ([h, w], [oh, ow], [kh, kw]) = (g.input, g.output, g.window.kernel);
+    let pixels = g.output_pixels();
+    let (rows, channels, patch) = (g.out_channels / g.groups, g.in_channels / g.groups, g.patch_len());
+    // The terms of a part are worth what it costs to add its threads' sums, or to write and read them.
+    let narrow = rows <= TILE.rows / 2 || channels <= TILE.columns / 2;
+    let (tile, columns, taps, terms, min_chunk) = if narrow {
+        (Tile { rows: BLOCK, columns: BLOCK }, patch, 1, THREADS, 4096)
+    } else {
+        (TILE, channels, g.window.len(), TILE_K, 1024)
+    };
+    let [tiles_m, tiles_n] = tile.cover(rows, columns);
+    let tiles = tiles_m * tiles_n * taps * g.groups;
+    let k = g.batch * pixels;
+    let wanted = TARGET_GROUPS.div_ceil(tiles).min(k / min_chunk).max(1);
+    let chunk = k.div_ceil(wanted).max(1).next_multiple_of(terms);
+    let parts = k.div_ceil(chunk).max(1);
+    let width = patch + bias as usize;
+    let params = words(&[
+        tiles * parts,
+        tiles_m,
+        tiles_n,
+        taps,
+        g.groups,
+        rows,
+        columns,
+        width,
         k,
-        tiling.tiles_m,
-        tiling.tiles,
-        groups,
         chunk,
-        patch,
         g.in_channels * h * w,
+        channels * h * w,
         h,
         w,
+        g.out_channels * pixels,
+        rows * pixels,
         oh,
         ow,
+        kh,
+        kw,
         g.window.stride[0],
         g.window.stride[1],
         g.window.padding[0],
         g.window.padding[1],
-        TILE_K / (oh * ow),
-        TILE_K % (oh * ow) / ow,
-        TILE_K % (oh * ow) % ow,
+        g.window.dilation[0],
+        g.window.dilation[1],
+        terms / pixels,
+        terms % pixels / ow,
+        terms % pixels % ow,
     ]);
-    params.extend(patch_table(g));
+    let kernel = Kernel::new("conv2d_backward_weight", dtype).define("ROW_SUMS", bias);
     let partial = Dispatch {
-        kernel: Kernel::new("conv2d_backward_weight", dtype).define("NARROW", tiling.narrow),
+        kernel: kernel.define("NARROW", narrow),
         bindings: vec![Binding::Read(0), Binding::Read(1), Binding::WriteScratch],
-        groups,
-        params: Params::Fixed(params),
+        groups: tiles * parts,
+        params: Params::in_batch_order(params, site, g.batch),
     };
+    let len = g.out_channels * width;
     let mut bindings = vec![Binding::ReadScratch, Binding::Write(0)];
     if bias {
         bindings.push(Binding::Write(1));
@@ -151,8 +215,8 @@ pub(super) fn backward_weight(g: &Conv2dGeometry, bias: bool, dtype: DType) -> L
     let reduce = Dispatch::elementwise(
         Kernel::new("conv2d_backward_weight_reduce", dtype).define("BIAS", bias),
         bindings,
-        m * n,
-        Params::Fixed(words(&[m * n, splits, n, patch])),
+        len,
+        Params::Fixed(words(&[len, parts, width, patch])),
     );
-    Lowered { dispatches: vec![partial, reduce], scratch: splits * m * n * size_of::<f32>() }
+    Lowered { dispatches: vec![partial, reduce], scratch: parts * len * size_of::<f32>() }
 }

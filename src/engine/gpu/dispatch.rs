@@ -62,6 +62,18 @@ impl Params {
     pub fn from_settings(words: impl Fn(&Settings) -> Vec<u32> + Send + 'static) -> Params {
         Params::Settings(Box::new(words))
     }
+
+    /// `words`, then the order in which a sum visits the samples, see [`Settings::batch_order`].
+    pub fn in_batch_order(words: Vec<u32>, site: usize, batch: usize) -> Params {
+        Params::from_settings(move |settings| {
+            let order = settings.batch_order(site, batch);
+            let order = order.unwrap_or_else(|| (0..batch as u32).collect());
+            let mut params = [words.as_slice(), &order].concat();
+            // An array in a binding has at least one element.
+            params.resize(words.len() + batch.max(1), 0);
+            params
+        })
+    }
 }
 
 /// Lengths as words.
@@ -107,10 +119,14 @@ pub(super) fn lower(call: &Call) -> Lowered {
     match call.op {
         Op::Conv2dForward { geometry, bias } => conv2d::forward(&geometry, bias, dtype).into(),
         Op::Conv2dBackwardInput { geometry } => conv2d::backward_input(&geometry, dtype).into(),
-        Op::Conv2dBackwardWeight { geometry, bias } => conv2d::backward_weight(&geometry, bias, dtype),
+        Op::Conv2dBackwardWeight { geometry, bias } => {
+            conv2d::backward_weight(&geometry, bias, dtype, call.site)
+        }
         Op::LinearForward { geometry, bias } => linear::forward(&geometry, bias, dtype).into(),
         Op::LinearBackwardInput { geometry } => linear::backward_input(&geometry, dtype).into(),
-        Op::LinearBackwardWeight { geometry, bias } => linear::backward_weight(&geometry, bias, dtype).into(),
+        Op::LinearBackwardWeight { geometry, bias } => {
+            linear::backward_weight(&geometry, bias, dtype, call.site).into()
+        }
         Op::MaxPool2dForward { geometry } => maxpool2d::forward(&geometry, dtype, call.site).into(),
         Op::MaxPool2dBackward { geometry } => maxpool2d::backward(&geometry, dtype, call.site).into(),
         Op::ReluForward { len } => relu::forward(len, dtype).into(),

@@ -1,21 +1,23 @@
-//! The host's side of `shaders/shared/gemm.wgsl`.
+//! The host's side of `shaders/shared/gemm.wgsl` and `block.wgsl`.
 
-/// Terms of the sum that are staged at once.
-pub(super) const TILE_K: usize = 16;
-const TILE_N: usize = 64;
-
-/// How an m x n matrix is cut into tiles.
-pub(super) struct Tiling {
-    /// Tiles of 16 rows instead of 64.
-    pub narrow: bool,
-    pub tiles_m: usize,
-    pub tiles: usize,
+/// Rows and columns of a matrix product that one workgroup computes.
+pub(super) struct Tile {
+    pub rows: usize,
+    pub columns: usize,
 }
 
-impl Tiling {
-    pub fn new(m: usize, n: usize) -> Tiling {
-        let narrow = m <= 32;
-        let tiles_m = m.div_ceil(if narrow { 16 } else { 64 });
-        Tiling { narrow, tiles_m, tiles: tiles_m * n.div_ceil(TILE_N) }
+/// A tile that is staged through shared memory.
+pub(super) const TILE: Tile = Tile { rows: 64, columns: 64 };
+/// Terms of the sum that are staged at once.
+pub(super) const TILE_K: usize = 16;
+/// Threads of a workgroup.
+pub(super) const THREADS: usize = 64;
+/// Rows and columns of what one thread computes.
+pub(super) const BLOCK: usize = 8;
+
+impl Tile {
+    /// Tiles that cover an m x n matrix: along its columns, and along its rows.
+    pub fn cover(&self, m: usize, n: usize) -> [usize; 2] {
+        [m.div_ceil(self.rows), n.div_ceil(self.columns)]
     }
 }

@@ -47,8 +47,23 @@ pub(super) const KERNELS: &[(&str, &str)] = sources!("":
     "zero_counts",
 );
 
-pub(super) const SHARED: &[(&str, &str)] = sources!("shared/": "batchnorm", "channel_terms", "exp_log", "gemm", "groups", "index", "linear", "optimizer",
-        "philox", "pool2d", "tie_set", "tree", "types");
+pub(super) const SHARED: &[(&str, &str)] = sources!("shared/":
+    "batchnorm",
+    "block",
+    "channel_terms",
+    "convolve",
+    "exp_log",
+    "gemm",
+    "groups",
+    "index",
+    "linear",
+    "optimizer",
+    "philox",
+    "pool2d",
+    "tie_set",
+    "tree",
+    "types",
+);
 
 /// The source of a kernel with its directives resolved.
 pub(super) fn expand(kernel: &str, defines: &[&str]) -> Result<String> {
