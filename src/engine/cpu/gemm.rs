@@ -24,7 +24,7 @@ use super::target::{Grid, Raster, Target};
 use crate::dtype::Element;
 
 /// Products that one chain adds at most.
-const BLOCK: usize = 192;
+const BLOCK: usize = 256;
 /// Rows of a panel of A: as many as leave registers for a row of B, with 32 and with 16 of them.
 const ROWS: [usize; 2] = [MAX_ROWS, 6];
 const MAX_ROWS: usize = 8;
