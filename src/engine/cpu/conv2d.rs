@@ -35,7 +35,7 @@ pub(super) fn forward<T: Element<Acc: Lanes>>(
     y: &mut [T],
 ) {
     let (m, k) = (g.out_channels / g.groups, g.patch_len());
-    let (mut x_scratch, mut weight_scratch) = (Scratch::take(), Scratch::take());
+    let (mut x_scratch, mut weight_scratch) = (Scratch::growing(), Scratch::growing());
     let mut bias_scratch = Scratch::take();
     let weight = promote_all(weight, &mut weight_scratch);
     let bias = bias.map_or(Bias::None, |bias| Bias::Rows(T::promote(bias, &mut bias_scratch)));
@@ -68,7 +68,7 @@ pub(super) fn backward_input<T: Element<Acc: Lanes>>(
     gx: &mut [T],
 ) {
     let (m, o, area) = (g.in_channels / g.groups, g.out_channels / g.groups, g.window.len());
-    let (mut gy_scratch, mut weight_scratch) = (Scratch::take(), Scratch::take());
+    let (mut gy_scratch, mut weight_scratch) = (Scratch::growing(), Scratch::growing());
     let weight = promote_all(weight, &mut weight_scratch);
     let phases = [0, 1].map(|axis| Phase::all(g, axis));
     let [rows, columns] = phases.each_ref().map(|all| all.iter().filter(|phase| !phase.taps.is_empty()));
@@ -123,7 +123,7 @@ pub(super) fn backward_weight<T: Element<Acc: Lanes>>(
     gbias: Option<&mut [T]>,
 ) {
     let (m, n, p) = (g.out_channels / g.groups, g.patch_len(), g.output_pixels());
-    let (mut x_scratch, mut gy_scratch) = (Scratch::take(), Scratch::take());
+    let (mut x_scratch, mut gy_scratch) = (Scratch::growing(), Scratch::growing());
     let samples: Vec<usize> = (0..g.batch).map(|i| order.map_or(i, |order| order[i] as usize)).collect();
     if let Some(gbias) = gbias {
         sum_planes(gy, &samples, p, narrow, gbias);
@@ -353,6 +353,9 @@ impl ImageView {
             data.par_chunks_mut(channels * plane).zip(x).for_each(|(data, x)| {
                 let mut scratch = Scratch::take();
                 let x = T::promote(x, &mut scratch);
+                if rows.parts.is_none() && columns.parts.is_none() {
+                    return data.copy_from_slice(x);
+                }
                 data.fill(T::Acc::ZERO);
                 for (data, x) in data.chunks_exact_mut(plane).zip(x.chunks_exact(h * w)) {
                     for &(to, from, count) in &row_parts {

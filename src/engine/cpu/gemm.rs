@@ -87,7 +87,7 @@ impl<A: Lanes> Product<'_, A> {
             return self.store(Target::matrix(target, [1, self.groups, m, n]));
         }
         let len = target.len();
-        let mut scratch = Scratch::take();
+        let mut scratch = Scratch::growing();
         let partial = scratch.aligned(parts * len);
         self.store(Target::matrix(&mut *partial, [parts, self.groups, m, n]));
         target.par_chunks_mut(ELEMENTS).enumerate().for_each(|(i, target)| {
@@ -138,7 +138,7 @@ impl<A: Lanes> Product<'_, A> {
             return;
         }
         let panel = arch.dispatch(PanelShape(PhantomData::<A>));
-        let mut scratch = Scratch::take();
+        let mut scratch = Scratch::growing();
         let packed = scratch.aligned(self.groups * m * k);
         self.pack_a(arch, panel.rows, packed);
         let packed = &*packed;
@@ -157,7 +157,7 @@ impl<A: Lanes> Product<'_, A> {
                 rows: m_first..(m_first + m_block).min(m),
                 columns: n_first..(n_first + n_block).min(n),
             };
-            let mut scratch = Scratch::take();
+            let mut scratch = Scratch::growing();
             let c = scratch.aligned(block.rows.len() * block.columns.len().next_multiple_of(panel.columns));
             arch.dispatch(Multiply { block: &block, c: &mut *c });
             block.store(c, &target);
@@ -271,7 +271,8 @@ impl<A: Lanes> WithSimd for Multiply<'_, A> {
         let Multiply { block: &Block { product, packed, panel, part, group, ref rows, ref columns }, c } =
             self;
         let ([m, _, k], operand, width) = (product.sizes, &product.b, panel.columns);
-        let mut scratch = Scratch::take();
+        let lanes = A::lanes::<S>();
+        let mut scratch = Scratch::growing();
         let gathered = scratch.aligned(BLOCK * width);
         let gathered_rows: [usize; BLOCK] = std::array::from_fn(|row| row * width);
         let (mut places, mut free) = ([0; BLOCK], Columns::new(width));
@@ -289,14 +290,20 @@ impl<A: Lanes> WithSimd for Multiply<'_, A> {
             let a = &packed[(group * k + sum.start) * m..][..sum.len() * m];
             let firsts = columns.clone().step_by(width);
             for (first, c) in firsts.zip(c.chunks_exact_mut(rows.len() * width)) {
-                free.set(operand, group, first..(first + width).min(columns.end));
-                let b = match free.vectors(A::lanes::<S>(), operand.data.len().saturating_sub(last)) {
+                let range = first..(first + width).min(columns.end);
+                let inside = |v: &[usize; VECTORS]| v.iter().all(|v| v + last + lanes <= operand.data.len());
+                let line = operand.consecutive(group, &range).filter(|_| range.len() == width);
+                let direct = line.map(|place| [place, place + lanes]).filter(inside).or_else(|| {
+                    free.set(operand, group, range);
+                    free.vectors(lanes).filter(inside)
+                });
+                let b = match direct {
                     Some(vectors) => Rows { data: operand.data, rows: places, vectors },
                     None => {
                         let panel = &mut gathered[..sum.len() * width];
                         let sum = sum.clone();
                         simd.vectorize(Pack { simd, operand, sum, columns: &free, panel: &mut *panel });
-                        let vectors = std::array::from_fn(|i| i * A::lanes::<S>());
+                        let vectors = std::array::from_fn(|i| i * lanes);
                         Rows { data: panel, rows: &gathered_rows[..places.len()], vectors }
                     }
                 };

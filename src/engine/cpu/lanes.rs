@@ -31,8 +31,11 @@ pub(super) trait Lanes: Accumulator + Pooled {
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
     fn sum<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// Transposes a square of N vectors of N elements.
-    fn transpose<S: Simd, const N: usize>(simd: S, square: &mut [Self::Vector<S>; N]);
+    /// The transpose of a square of N vectors of N elements.
+    fn transpose<S: Simd, const N: usize>(
+        simd: S,
+        row: impl Fn(usize) -> Self::Vector<S>,
+    ) -> [Self::Vector<S>; N];
     /// `a * b + acc` of numbers that f16 holds, rounded once to f16.
     fn mul_add_f16(a: Self, b: Self, acc: Self) -> Self;
 }
@@ -59,11 +62,15 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
-            fn transpose<S: Simd, const N: usize>(simd: S, square: &mut [S::$vector; N]) {
-                // Swaps the off-diagonal quarters of ever smaller squares (Eklundh).
+            fn transpose<S: Simd, const N: usize>(
+                simd: S,
+                row: impl Fn(usize) -> S::$vector,
+            ) -> [S::$vector; N] {
+                // Swaps the off-diagonal quarters of ever smaller squares (Eklundh); the largest is `row`.
                 #[inline(always)]
                 fn swap_quarters<S: Simd, const N: usize, const HALF: usize>(
                     simd: S,
+                    row: &impl Fn(usize) -> S::$vector,
                     square: &mut [S::$vector; N],
                 ) {
                     if HALF >= N {
@@ -75,15 +82,22 @@ macro_rules! lanes {
                     let left = simd.$equal(half, simd.$splat_integer(0));
                     for pair in 0..N / 2 {
                         let i = pair / HALF * 2 * HALF + pair % HALF;
-                        let (a, b) = (square[i], square[i + HALF]);
+                        let first = 2 * HALF == N;
+                        let a = if first { row(i) } else { square[i] };
+                        let b = if first { row(i + HALF) } else { square[i + HALF] };
                         square[i] = simd.$select(left, a, simd.$rotate_right(b, HALF));
                         square[i + HALF] = simd.$select(left, simd.$rotate_left(a, HALF), b);
                     }
                 }
-                swap_quarters::<S, N, 8>(simd, square);
-                swap_quarters::<S, N, 4>(simd, square);
-                swap_quarters::<S, N, 2>(simd, square);
-                swap_quarters::<S, N, 1>(simd, square);
+                let mut square = [simd.$splat(0.0); N];
+                if N == 1 {
+                    square[0] = row(0);
+                }
+                swap_quarters::<S, N, 8>(simd, &row, &mut square);
+                swap_quarters::<S, N, 4>(simd, &row, &mut square);
+                swap_quarters::<S, N, 2>(simd, &row, &mut square);
+                swap_quarters::<S, N, 1>(simd, &row, &mut square);
+                square
             }
 
             #[inline(always)]
@@ -179,9 +193,7 @@ mod tests {
         type Output = ();
         fn with_simd<S: Simd>(self, simd: S) {
             fn check<A: Lanes, S: Simd, const N: usize>(simd: S, numbers: &[A]) {
-                let mut square: [A::Vector<S>; N] =
-                    std::array::from_fn(|i| A::load(simd, &numbers[i * N..][..N]));
-                A::transpose(simd, &mut square);
+                let square: [A::Vector<S>; N] = A::transpose(simd, |i| A::load(simd, &numbers[i * N..][..N]));
                 let transposed: &[A] = cast_slice(&square);
                 for i in 0..N * N {
                     assert!(transposed[i] == numbers[i % N * N + i / N], "{N}: {i}");

@@ -92,6 +92,14 @@ pub(super) struct Operand<'a, A> {
 }
 
 impl<A> Operand<'_, A> {
+    /// Where the free indices of a group in `range` begin, if they lie side by side within one run.
+    #[inline(always)]
+    pub fn consecutive(&self, group: usize, range: &Range<usize>) -> Option<usize> {
+        let Places { starts, run, step } = self.free;
+        let (first, within) = (range.start / run, range.start % run);
+        (step == 1 && within + range.len() <= run).then(|| starts[first] + within + group * self.group)
+    }
+
     /// The transpose.
     pub fn t(self) -> Self {
         Operand { sum: self.free, free: self.sum, ..self }
@@ -150,14 +158,13 @@ impl Columns {
         self.count += 1;
     }
 
-    /// The place of each vector of `lanes` columns, if its columns are consecutive and end `within` a length.
+    /// The place of each vector of `lanes` columns, if its columns lie side by side.
     #[inline(always)]
-    pub fn vectors<const N: usize>(&self, lanes: usize, within: usize) -> Option<[usize; N]> {
+    pub fn vectors<const N: usize>(&self, lanes: usize) -> Option<[usize; N]> {
         let places = &self.places[..N * lanes];
         let consecutive =
             |vector: &[usize]| vector.iter().enumerate().all(|(i, &place)| place == vector[0] + i);
-        let found = self.last + lanes <= within && places.chunks_exact(lanes).all(consecutive);
-        found.then(|| std::array::from_fn(|i| places[i * lanes]))
+        places.chunks_exact(lanes).all(consecutive).then(|| std::array::from_fn(|i| places[i * lanes]))
     }
 }
 
@@ -271,11 +278,8 @@ fn transpose<A: Lanes, S: Simd, const LANES: usize>(
             let count = (width - first).min(LANES);
             let mut from = [columns.places[first]; LANES];
             from[..count].copy_from_slice(&columns.places[first..first + count]);
-            let mut square = [A::splat(simd, A::ZERO); LANES];
-            for j in 0..LANES {
-                square[j] = A::load(simd, &data[place + from[j]..][..LANES]);
-            }
-            A::transpose(simd, &mut square);
+            let square: [A::Vector<S>; LANES] =
+                A::transpose(simd, |j| A::load(simd, &data[place + from[j]..][..LANES]));
             for r in 0..rows.len() / width {
                 let square: &[A] = bytemuck::cast_slice(std::slice::from_ref(&square[r]));
                 let row = &mut rows[r * width + first..];

@@ -8,15 +8,17 @@ use crate::engine::meter::Meter;
 
 /// A type whose vectors are kept for reuse.
 pub(super) trait Pooled: Copy + Default + 'static {
-    fn with_pool<R>(f: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R;
+    fn with_pools<R>(f: impl FnOnce(&mut [Vec<Vec<Self>>; 2]) -> R) -> R;
 }
 
 macro_rules! pooled {
     ($($t:ty),*) => {$(
         impl Pooled for $t {
-            fn with_pool<R>(f: impl FnOnce(&mut Vec<Vec<$t>>) -> R) -> R {
-                thread_local!(static POOL: RefCell<Vec<Vec<$t>>> = const { RefCell::new(Vec::new()) });
-                POOL.with_borrow_mut(f)
+            fn with_pools<R>(f: impl FnOnce(&mut [Vec<Vec<$t>>; 2]) -> R) -> R {
+                thread_local! {
+                    static POOLS: RefCell<[Vec<Vec<$t>>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+                }
+                POOLS.with_borrow_mut(f)
             }
         }
     )*};
@@ -35,13 +37,23 @@ pub(super) struct Scratch<A: Pooled> {
     vec: Vec<A>,
     /// Its capacity when it was lent.
     counted: usize,
+    pool: usize,
 }
 
 impl<A: Pooled> Scratch<A> {
     /// Of any length.
     pub fn take() -> Scratch<A> {
-        let vec = A::with_pool(|pool| pool.pop()).unwrap_or_default();
-        Scratch { counted: vec.capacity(), vec }
+        Scratch::take_from(0)
+    }
+
+    /// For [`Scratch::aligned`]: of vectors that never shrink, which would mean to fill them again.
+    pub fn growing() -> Scratch<A> {
+        Scratch::take_from(1)
+    }
+
+    fn take_from(pool: usize) -> Scratch<A> {
+        let vec = A::with_pools(|pools| pools[pool].pop()).unwrap_or_default();
+        Scratch { counted: vec.capacity(), vec, pool }
     }
 
     /// `len` elements from a multiple of 64 bytes on.
@@ -69,7 +81,7 @@ impl<A: Pooled> Drop for Scratch<A> {
         let vec = std::mem::take(&mut self.vec);
         let grown = vec.capacity().saturating_sub(self.counted) * size_of::<A>();
         METER.with_borrow(|meter| meter.iter().for_each(|meter| meter.grow(grown)));
-        A::with_pool(|pool| pool.push(vec));
+        A::with_pools(|pools| pools[self.pool].push(vec));
     }
 }
 
