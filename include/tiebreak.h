@@ -1780,7 +1780,7 @@ tb_status tb_graph_create(const int64_t *input_shape, struct tb_graph **graph);
 /**
  * Creates the graph of a network of the zoo, to look at or to build on.
  *
- * @param name     "lenet5", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "densenet121",
+ * @param name     "lenet5", "vgg9", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "densenet121",
  *                 "densenet201"; with the suffix "_bn": with batch normalisation
  * @param options  NULL for the defaults
  * @param graph    out: the handle; free it with `tb_graph_free`. NULL on failure.

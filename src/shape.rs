@@ -52,8 +52,8 @@ impl Window2d {
             if k == 0 || k > MAX_WINDOW {
                 return Err(Error::invalid("kernel", format!("1 to {MAX_WINDOW}"), k));
             }
-            if s == 0 || s > MAX_EXTENT {
-                return Err(Error::invalid("stride", format!("1 to {MAX_EXTENT}"), s));
+            if s == 0 || s > MAX_STRIDE {
+                return Err(Error::invalid("stride", format!("1 to {MAX_STRIDE}"), s));
             }
             if p > MAX_EXTENT {
                 return Err(Error::invalid("padding", format!("0 to {MAX_EXTENT}"), p));
@@ -79,15 +79,16 @@ impl Window2d {
     }
 }
 
-/// Largest kernel extent.
+/// Largest kernel.
 const MAX_WINDOW: usize = 1 << 10;
-/// Largest height, width, stride or padding.
+/// Largest stride.
+const MAX_STRIDE: usize = 1 << 10;
+/// Largest height, width, padding or dilation.
 const MAX_EXTENT: usize = 1 << 24;
 /// Largest number of elements of one tensor: GPU kernels index with 32 bits.
 const MAX_ELEMENTS: usize = i32::MAX as usize;
-
-/// Largest number of elements of one output row of a convolution, unfolded.
-const MAX_UNFOLDED: usize = 1 << 28;
+/// Zeros around an image that a convolution may have however small the image is.
+const MAX_BORDER: usize = 1 << 24;
 
 fn bounded(what: &str, shape: &[usize]) -> Result<()> {
     match element_count(shape) {
@@ -137,34 +138,31 @@ impl Conv2dGeometry {
         }
         let output = window.output([h, w])?;
         let g = Conv2dGeometry { batch, in_channels, input: [h, w], out_channels, output, window, groups };
-        // Zeros around an image are written down, but no more than its windows reach.
-        let reach = |i: usize| {
-            let (k, s, d) = (window.kernel[i], window.stride[i], window.dilation[i]);
-            ((output[i] - 1) * s + (k - 1) * d + 1).min(output[i] * k)
-        };
-        let image = [in_channels.max(out_channels), reach(0), reach(1)];
-        if !element_count(&image).is_ok_and(|n| n <= MAX_ELEMENTS) {
-            return Err(Error::invalid(
-                "padding",
-                format!(
-                    "windows that reach up to {MAX_ELEMENTS} elements of an image and the zeros around it"
-                ),
-                format!("{:?}", window.padding),
-            ));
-        }
         bounded("x", &g.x_shape())?;
         bounded("y", &g.y_shape())?;
         bounded("weight", &g.weight_shape())?;
-        // The least that a kernel unfolds at a time is one row of the output.
-        let row = [in_channels / groups, window.kernel[0], window.kernel[1], output[1]];
-        match element_count(&row) {
-            Ok(n) if n <= MAX_UNFOLDED => Ok(g),
-            _ => Err(Error::invalid(
-                "kernel",
-                format!("C / groups * KH * KW * OW up to {MAX_UNFOLDED}"),
-                format!("{row:?}"),
-            )),
+        // Kernels may write down the zeros around an image of x, and around one of gy, as far as windows reach.
+        let reach = |channels: usize, line: &dyn Fn(usize, usize, usize) -> usize| {
+            let line = |i: usize| line(i, window.stride[i], (window.kernel[i] - 1) * window.dilation[i]);
+            element_count(&[channels, line(0), line(1)]).unwrap_or(usize::MAX)
+        };
+        let of_x = reach(in_channels, &|i, s, extent| {
+            ((output[i] - 1) * s + extent + 1).min(output[i] * window.kernel[i])
+        });
+        let of_gy = reach(out_channels, &|i, s, extent| {
+            let rows = g.input[i].div_ceil(s);
+            (rows + extent / s).min(rows * window.kernel[i])
+        });
+        let image = in_channels * h * w
+            + out_channels * output[0] * output[1]
+            + g.weight_shape().iter().product::<usize>();
+        let limit = 4 * image + MAX_BORDER;
+        if of_x.max(of_gy) <= limit {
+            return Ok(g);
         }
+        let expected =
+            format!("windows that reach at most {limit} elements of an image and the zeros around it");
+        Err(Error::invalid("padding", expected, format!("{:?}", window.padding)))
     }
 
     /// `[N, C, H, W]`
@@ -379,7 +377,11 @@ mod tests {
         assert!(Conv2dGeometry::new([1, 4, 4, 4], 6, Window2d::new(1, 1, 0), 4).is_err());
         assert!(Pool2dGeometry::new([1, 1, 4, 4], Window2d::new(2, 1, 0).with_dilation(2)).is_err());
         assert!(Conv2dGeometry::new([1, 0, 4, 4], 1, Window2d::new(1, 1, 0), 1).is_err());
-        assert!(Conv2dGeometry::new([1, 1, 4096, 4096], 1, Window2d::new(1024, 1, 512), 1).is_err());
+        assert!(Conv2dGeometry::new([1, 1, 4096, 4096], 1, Window2d::new(1024, 1, 512), 1).is_ok());
+        assert!(Conv2dGeometry::new([1, 512, 1, 65536], 1, Window2d::new(3, 1, 1), 1).is_ok());
+        assert!(Conv2dGeometry::new([1, 3, 224, 224], 512, Window2d::new(16, 16, 0), 1).is_ok());
+        assert!(Conv2dGeometry::new([1, 1, 1, 1], 1, Window2d::new(1024, 1024, 22528), 1).is_err());
+        assert!(Pool2dGeometry::new([1, 1, 1, 1 << 24], Window2d::new(1, 1 << 24, 0)).is_err());
         assert!(Conv2dGeometry::new([1, 1, 1, 1], 1, Window2d::new(16, 16, 1 << 15), 1).is_err());
     }
 

@@ -59,6 +59,10 @@ fn other_refusals() {
     refused(concat(&[&x]), Status::ShapeMismatch, "sum of those of inputs");
     refused(concat(&[&x, &y]), Status::ShapeMismatch, "inputs[1]");
     refused(concat(&[&x, &x.to_dtype(DType::F16)]), Status::DTypeMismatch, "inputs[1]");
+    // Without samples each dimension by itself is allowed, but not their product.
+    let mut none = zeros(DType::F32, &[0, 1 << 40, 1 << 40]);
+    let view = none.clone();
+    refused(engine.concat(&[view.view()], none.view_mut()), Status::ShapeMismatch, "address space");
     for p in [-0.1, 1.1, f64::NAN] {
         let options = DropoutOptions { p, seed: 0, step: 0 };
         refused(engine.dropout_forward(x.view(), options, y.view_mut()), Status::InvalidArgument, "`p`");

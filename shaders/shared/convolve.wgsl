@@ -270,6 +270,9 @@ fn sum_existing(row: u32, at: Origin) -> f32 {
         for (var v = 0u; v < phase_w.taps; v += 1u) {
             let tap = taps(at, u, v);
             if (tap.inside.x) {
+                if (is_nan(total)) {
+                    return total;
+                }
                 let w = first_weight + row * params.weight_row + tap_weight(u, v);
                 for (var c = 0u; c < params.channels; c += 1u) {
                     total += f32(weight[w + c * params.weight_channel]) * f32(source[tap.offset.x + c * plane]);

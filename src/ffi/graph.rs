@@ -105,7 +105,7 @@ pub unsafe extern "C" fn tb_graph_create(input_shape: *const i64, graph: *mut *m
 
 /// Creates the graph of a network of the zoo, to look at or to build on.
 ///
-/// @param name     "lenet5", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "densenet121",
+/// @param name     "lenet5", "vgg9", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "densenet121",
 ///                 "densenet201"; with the suffix "_bn": with batch normalisation
 /// @param options  NULL for the defaults
 /// @param graph    out: the handle; free it with `tb_graph_free`. NULL on failure.

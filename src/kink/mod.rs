@@ -15,7 +15,7 @@ pub use maxpool::{Composition, MaxPoolJacobian, MaxPoolKink};
 pub use norm_pool::NormPoolKink;
 pub use relu::ReluKink;
 
-fn check_scalar(name: &str, value: f64) -> Result<()> {
+pub(crate) fn check_scalar(name: &str, value: f64) -> Result<()> {
     if value.abs() <= f32::MAX as f64 {
         return Ok(());
     }

@@ -84,10 +84,11 @@ impl<A: Lanes> Product<'_, A> {
     pub fn store_matrix<T: Element<Acc = A>>(&self, target: &mut [T]) {
         let ([m, n, _], parts) = (self.sizes, self.parts());
         if parts == 1 {
-            return self.store(Target::matrix(target, [1, self.groups, m, n]));
+            self.store(Target::matrix(target, [1, self.groups, m, n]));
+            return;
         }
         let len = target.len();
-        let mut scratch = Scratch::growing();
+        let mut scratch = Scratch::shared();
         let partial = scratch.aligned(parts * len);
         self.store(Target::matrix(&mut *partial, [parts, self.groups, m, n]));
         target.par_chunks_mut(ELEMENTS).enumerate().for_each(|(i, target)| {
@@ -102,7 +103,8 @@ impl<A: Lanes> Product<'_, A> {
         });
     }
 
-    /// Computes C and puts it into `[images, groups, M, H, W]`: its columns are pixels of a grid in each plane.
+    /// Computes C and puts it into `[images, groups, M, H, W]`: its columns are pixels of a grid in each plane. Tells
+    /// whether an element is NaN.
     pub fn store_planes<T: Element<Acc = A>>(
         &self,
         target: &mut [T],
@@ -110,9 +112,9 @@ impl<A: Lanes> Product<'_, A> {
         plane: [usize; 2],
         grid: [Grid; 2],
         raster: Raster,
-    ) {
+    ) -> bool {
         assert_eq!(self.parts(), 1, "nobody adds parts");
-        self.store(Target::planes(target, [images, self.groups, self.sizes[0]], plane, grid, raster));
+        self.store(Target::planes(target, [images, self.groups, self.sizes[0]], plane, grid, raster))
     }
 
     fn parts(&self) -> usize {
@@ -127,25 +129,26 @@ impl<A: Lanes> Product<'_, A> {
         (start..end).step_by(len).map(move |first| first..(first + len).min(end))
     }
 
-    fn store<T: Element<Acc = A>>(&self, target: Target<T>) {
-        self.store_on(Arch::new(), target);
+    fn store<T: Element<Acc = A>>(&self, target: Target<T>) -> bool {
+        self.store_on(Arch::new(), target)
     }
 
-    fn store_on<T: Element<Acc = A>>(&self, arch: Arch, target: Target<T>) {
+    fn store_on<T: Element<Acc = A>>(&self, arch: Arch, target: Target<T>) -> bool {
         let [m, n, k] = self.sizes;
         assert_eq!(target.columns(), n, "a place for each column");
         if m == 0 || n == 0 {
-            return;
+            return false;
         }
         let panel = arch.dispatch(PanelShape(PhantomData::<A>));
-        let mut scratch = Scratch::growing();
+        let mut scratch = Scratch::shared();
         let packed = scratch.aligned(self.groups * m * k);
         self.pack_a(arch, panel.rows, packed);
         let packed = &*packed;
         let [m_block, n_block] = self.cut();
         let m_block = m_block.next_multiple_of(panel.rows);
         let (m_blocks, n_blocks) = (m.div_ceil(m_block), n.div_ceil(n_block));
-        (0..self.parts() * self.groups * n_blocks * m_blocks).into_par_iter().for_each(|task| {
+        let tasks = (0..self.parts() * self.groups * n_blocks * m_blocks).into_par_iter();
+        let store = |task: usize| {
             let (task, m_first) = (task / m_blocks, task % m_blocks * m_block);
             let (task, n_first) = (task / n_blocks, task % n_blocks * n_block);
             let block = Block {
@@ -160,8 +163,9 @@ impl<A: Lanes> Product<'_, A> {
             let mut scratch = Scratch::growing();
             let c = scratch.aligned(block.rows.len() * block.columns.len().next_multiple_of(panel.columns));
             arch.dispatch(Multiply { block: &block, c: &mut *c });
-            block.store(c, &target);
-        });
+            block.store(c, &target)
+        };
+        tasks.map(store).reduce(|| false, |a, b| a | b)
     }
 
     /// Rows and columns of C in one task: enough tasks for several threads, and little gathered twice.
@@ -417,8 +421,9 @@ impl<A: Lanes, S: Simd> NullaryFnOnce for NarrowTile<'_, A, S> {
 }
 
 impl<A: Lanes> Block<'_, A> {
-    /// Adds the bias and rounds the elements to their places.
-    fn store<T: Element<Acc = A>>(&self, c: &mut [A], target: &Target<T>) {
+    /// Adds the bias and rounds the elements to their places. Tells whether one is NaN.
+    fn store<T: Element<Acc = A>>(&self, c: &mut [A], target: &Target<T>) -> bool {
+        let mut nan = false;
         let Block { product, part, group, ref rows, ref columns, panel, .. } = *self;
         let (mut scratch, mut runs) = (Scratch::take(), Vec::with_capacity(panel.columns));
         let panels = c.chunks_exact_mut(rows.len() * panel.columns);
@@ -440,6 +445,7 @@ impl<A: Lanes> Block<'_, A> {
                 let origin = target.row(part, group, row);
                 for &(column, place, len) in &runs {
                     let c = &c[column - first..][..len];
+                    nan |= c.iter().fold(false, |nan, v| nan | v.is_nan());
                     // SAFETY: the blocks of the tasks share no element of C.
                     #[allow(unsafe_code)]
                     unsafe {
@@ -448,6 +454,7 @@ impl<A: Lanes> Block<'_, A> {
                 }
             }
         }
+        nan
     }
 }
 

@@ -21,15 +21,15 @@ pub(super) fn forward<T: Element<Acc: Lanes>>(
     y: &mut [T],
 ) {
     let (n, i, o) = (g.batch, g.in_features, g.out_features);
-    let mut scratch: [Scratch<T::Acc>; 3] = std::array::from_fn(|_| Scratch::growing());
-    let [x_scratch, weight_scratch, bias_scratch] = &mut scratch;
+    let (mut x_scratch, mut weight_scratch) = (Scratch::shared(), Scratch::shared());
+    let mut bias_scratch = Scratch::take();
     let product = Product {
         sizes: [n, o, i],
         groups: 1,
         part: usize::MAX,
-        a: rows(promote_all(x, x_scratch), n, i).t(),
-        b: rows(promote_all(weight, weight_scratch), o, i).t(),
-        bias: bias.map_or(Bias::None, |bias| Bias::Columns(T::promote(bias, bias_scratch))),
+        a: rows(promote_all(x, &mut x_scratch), n, i).t(),
+        b: rows(promote_all(weight, &mut weight_scratch), o, i).t(),
+        bias: bias.map_or(Bias::None, |bias| Bias::Columns(T::promote(bias, &mut bias_scratch))),
         narrow,
     };
     product.store_matrix(y);
@@ -43,7 +43,7 @@ pub(super) fn backward_input<T: Element<Acc: Lanes>>(
     gx: &mut [T],
 ) {
     let (n, i, o) = (g.batch, g.in_features, g.out_features);
-    let (mut gy_scratch, mut weight_scratch) = (Scratch::growing(), Scratch::growing());
+    let (mut gy_scratch, mut weight_scratch) = (Scratch::shared(), Scratch::shared());
     let product = Product {
         sizes: [n, i, o],
         groups: 1,
@@ -67,7 +67,7 @@ pub(super) fn backward_weight<T: Element<Acc: Lanes>>(
     gbias: Option<&mut [T]>,
 ) {
     let (n, i, o) = (g.batch, g.in_features, g.out_features);
-    let (mut x_scratch, mut gy_scratch) = (Scratch::growing(), Scratch::growing());
+    let (mut x_scratch, mut gy_scratch) = (Scratch::shared(), Scratch::shared());
     let samples: Vec<usize> = (0..n).map(|i| order.map_or(i, |order| order[i] as usize)).collect();
     let rows_of = |len: usize| Offsets { starts: samples.iter().map(|n| n * len).collect(), run: 1, step: 1 };
     if let Some(gbias) = gbias {

@@ -42,7 +42,7 @@ use crate::shape::BatchNormGeometry;
 use draw::Draw;
 use half::f16;
 use lanes::Lanes;
-use scratch::Pooled;
+use scratch::{Pooled, SharedPool};
 
 /// Elements that one task of an elementwise operator takes.
 const BLOCK: usize = 1 << 14;
@@ -60,13 +60,13 @@ impl CpuEngine {
             return Err(Error::invalid("threads", format!("0 (all cores) to {MAX_THREADS}"), threads));
         }
         let meter = Arc::new(Meter::default());
-        let of_threads = meter.clone();
+        let shared = Arc::new(SharedPool::new(meter.clone()));
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("tiebreak-{i}"))
             .start_handler(move |_| {
                 float_environment::reset();
-                scratch::count_with(of_threads.clone());
+                shared.clone().attach();
             })
             .build()
             .map_err(|e| Error::Unsupported(format!("cannot start {threads} threads: {e}")))?;

@@ -1,58 +1,107 @@
-//! Working memory of the kernels: kept by each thread, so that a step allocates nothing after the first.
+//! Working memory of the kernels, kept for reuse: after the first steps nothing is allocated.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::meter::Meter;
 
 /// A type whose vectors are kept for reuse.
 pub(super) trait Pooled: Copy + Default + 'static {
-    fn with_pools<R>(f: impl FnOnce(&mut [Vec<Vec<Self>>; 2]) -> R) -> R;
+    /// Those of this thread: of any length, and never shrunk.
+    fn with_own<R>(f: impl FnOnce(&mut [Vec<Vec<Self>>; 2]) -> R) -> R;
+    /// Those of all threads of an engine.
+    fn shared(pool: &SharedPool) -> &Mutex<Vec<Vec<Self>>>;
 }
 
+/// Vectors for whole operators, of which an engine runs one at a time, on any of its threads.
+#[derive(Default)]
+pub(super) struct SharedPool {
+    meter: Arc<Meter>,
+    f32: Mutex<Vec<Vec<f32>>>,
+    f64: Mutex<Vec<Vec<f64>>>,
+}
+
+impl SharedPool {
+    /// Its vectors, and those of its threads, are counted by `meter`.
+    pub fn new(meter: Arc<Meter>) -> SharedPool {
+        SharedPool { meter, ..Default::default() }
+    }
+
+    /// Serves this thread from now on.
+    pub fn attach(self: Arc<SharedPool>) {
+        SHARED.set(Some(self));
+    }
+}
+
+thread_local!(static SHARED: RefCell<Option<Arc<SharedPool>>> = const { RefCell::new(None) });
+
 macro_rules! pooled {
-    ($($t:ty),*) => {$(
+    ($($t:ident),*) => {$(
         impl Pooled for $t {
-            fn with_pools<R>(f: impl FnOnce(&mut [Vec<Vec<$t>>; 2]) -> R) -> R {
+            fn with_own<R>(f: impl FnOnce(&mut [Vec<Vec<$t>>; 2]) -> R) -> R {
                 thread_local! {
-                    static POOLS: RefCell<[Vec<Vec<$t>>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+                    static OWN: RefCell<[Vec<Vec<$t>>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
                 }
-                POOLS.with_borrow_mut(f)
+                OWN.with_borrow_mut(f)
+            }
+
+            fn shared(pool: &SharedPool) -> &Mutex<Vec<Vec<$t>>> {
+                &pool.$t
             }
         }
     )*};
 }
 pooled!(f32, f64);
 
-thread_local!(static METER: RefCell<Option<Arc<Meter>>> = const { RefCell::new(None) });
-
-/// Lets `meter` count the working memory of this thread from now on.
-pub(super) fn count_with(meter: Arc<Meter>) {
-    METER.set(Some(meter));
+/// Where a vector goes back to.
+#[derive(Clone, Copy)]
+enum Pool {
+    Own,
+    OwnGrowing,
+    Shared,
 }
 
-/// A vector on loan from this thread's pool; its contents are arbitrary.
+impl Pool {
+    fn with<A: Pooled, R>(self, f: impl FnOnce(&mut Vec<Vec<A>>) -> R) -> R {
+        match self {
+            Pool::Own => A::with_own(|[own, _]| f(own)),
+            Pool::OwnGrowing => A::with_own(|[_, growing]| f(growing)),
+            Pool::Shared => SHARED.with_borrow(|shared| match shared {
+                Some(pool) => f(&mut A::shared(pool).lock().unwrap_or_else(PoisonError::into_inner)),
+                // Kernels that are tested alone.
+                None => A::with_own(|[_, growing]| f(growing)),
+            }),
+        }
+    }
+}
+
+/// A vector on loan; its contents are arbitrary.
 pub(super) struct Scratch<A: Pooled> {
     vec: Vec<A>,
     /// Its capacity when it was lent.
     counted: usize,
-    pool: usize,
+    pool: Pool,
 }
 
 impl<A: Pooled> Scratch<A> {
-    /// Of any length.
+    /// For a task, of any length.
     pub fn take() -> Scratch<A> {
-        Scratch::take_from(0)
+        Scratch::take_from(Pool::Own)
     }
 
-    /// For [`Scratch::aligned`]: of vectors that never shrink, which would mean to fill them again.
+    /// For a task and [`Scratch::aligned`]: of vectors that never shrink, which would mean to fill them again.
     pub fn growing() -> Scratch<A> {
-        Scratch::take_from(1)
+        Scratch::take_from(Pool::OwnGrowing)
     }
 
-    fn take_from(pool: usize) -> Scratch<A> {
-        let vec = A::with_pools(|pools| pools[pool].pop()).unwrap_or_default();
+    /// For an operator and [`Scratch::aligned`], likewise.
+    pub fn shared() -> Scratch<A> {
+        Scratch::take_from(Pool::Shared)
+    }
+
+    fn take_from(pool: Pool) -> Scratch<A> {
+        let vec = pool.with(|vectors| vectors.pop()).unwrap_or_default();
         Scratch { counted: vec.capacity(), vec, pool }
     }
 
@@ -80,8 +129,8 @@ impl<A: Pooled> Drop for Scratch<A> {
     fn drop(&mut self) {
         let vec = std::mem::take(&mut self.vec);
         let grown = vec.capacity().saturating_sub(self.counted) * size_of::<A>();
-        METER.with_borrow(|meter| meter.iter().for_each(|meter| meter.grow(grown)));
-        A::with_pools(|pools| pools[self.pool].push(vec));
+        SHARED.with_borrow(|shared| shared.iter().for_each(|pool| pool.meter.grow(grown)));
+        self.pool.with(|vectors| vectors.push(vec));
     }
 }
 

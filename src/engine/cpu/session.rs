@@ -39,28 +39,56 @@ impl CpuSession {
         let CpuSession { pool, buffers, programs: all, .. } = self;
         super::install(pool, || {
             for call in programs.iter().flat_map(|p| &all[p.0 as usize]) {
-                // The written buffers leave the table while the others are borrowed.
-                let mut taken: Vec<Vec<Line>> =
-                    call.writes.iter().map(|w| std::mem::take(&mut buffers[w.0 as usize])).collect();
+                let mut taken = Taken::new(buffers, &call.writes);
                 let reads: Vec<&[u8]> =
-                    call.reads.iter().map(|r| cast_slice(&buffers[r.0 as usize])).collect();
-                let mut writes: Vec<&mut [u8]> = taken.iter_mut().map(|w| cast_slice_mut(w)).collect();
+                    call.reads.iter().map(|r| cast_slice(&taken.others[r.0 as usize])).collect();
+                let mut writes: Vec<&mut [u8]> =
+                    taken.buffers.iter_mut().map(|w| cast_slice_mut(w)).collect();
                 around(call.op.name(), &mut || {
                     super::execute(call.op, call.dtype, &reads, &mut writes, call.site, settings);
                 });
-                for (id, buffer) in call.writes.iter().zip(taken) {
-                    buffers[id.0 as usize] = buffer;
-                }
             }
         });
     }
 }
 
-/// Bytes that can be had without the system running out of memory, where it tells.
+/// Written buffers, out of the table while the others are borrowed; back in it afterwards, also after a panic.
+struct Taken<'a> {
+    others: &'a mut [Vec<Line>],
+    ids: &'a [BufferId],
+    buffers: Vec<Vec<Line>>,
+}
+
+impl<'a> Taken<'a> {
+    fn new(all: &'a mut [Vec<Line>], ids: &'a [BufferId]) -> Taken<'a> {
+        let buffers = ids.iter().map(|id| std::mem::take(&mut all[id.0 as usize])).collect();
+        Taken { others: all, ids, buffers }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        for (id, buffer) in self.ids.iter().zip(self.buffers.drain(..)) {
+            self.others[id.0 as usize] = buffer;
+        }
+    }
+}
+
+/// Bytes that can be had without the system, or the container, running out of memory, where they tell.
 fn available_memory() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace().next()?.parse::<usize>().ok()?.checked_mul(1024)
+    let number = |text: &str| text.split_whitespace().next()?.parse::<usize>().ok();
+    let in_system = || {
+        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        number(text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?)?.checked_mul(1024)
+    };
+    let in_container = || {
+        let [max, current] = ["max", "current"].map(|name| {
+            let text = std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}")).ok()?;
+            number(&text)
+        });
+        Some(max?.saturating_sub(current?))
+    };
+    in_system().into_iter().chain(in_container()).min()
 }
 
 impl Session for CpuSession {

@@ -194,6 +194,8 @@ impl Gpu {
         // An empty binding is not valid, and sizes are multiples of a word.
         let size = bytes.max(4).checked_next_multiple_of(4).map(|size| size as u64);
         let limit = self.limits.max_buffer_size.min(self.limits.max_storage_buffer_binding_size);
+        // Shaders count elements in 32 bits.
+        let limit = limit.min(u32::MAX.into());
         size.filter(|&size| size <= limit).ok_or_else(|| Error::OutOfMemory {
             what: label.to_string(),
             bytes,

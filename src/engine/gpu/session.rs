@@ -130,20 +130,21 @@ impl Session for GpuSession {
             return Err(Error::invalid("bytes", format!("at most {}", source.size()), bytes.len()));
         }
         let needed = bytes.len().clamp(256, CHUNK).next_multiple_of(4) as u64;
-        if self.staging.as_ref().is_none_or(|staging| staging.size() < needed) {
-            self.staging = Some(gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        // It comes back at the end: a failed read leaves none that is invalid or still mapped.
+        let staging = match self.staging.take().filter(|staging| staging.size() >= needed) {
+            Some(staging) => staging,
+            None => gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("staging"),
                 size: needed,
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
-            }));
-            gpu.check("staging memory", needed as usize)?;
-        }
-        let Some(staging) = &self.staging else { return Ok(()) };
+            }),
+        };
+        gpu.check("staging memory", needed as usize)?;
         for (i, chunk) in bytes.chunks_mut(CHUNK).enumerate() {
             let size = chunk.len().next_multiple_of(4) as u64;
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(&source, (i * CHUNK) as u64, staging, 0, size);
+            encoder.copy_buffer_to_buffer(&source, (i * CHUNK) as u64, &staging, 0, size);
             gpu.queue.submit([encoder.finish()]);
             gpu.check("read", chunk.len())?;
             let (sender, receiver) = std::sync::mpsc::channel();
@@ -165,7 +166,9 @@ impl Session for GpuSession {
             }
             staging.unmap();
         }
-        gpu.check("read", bytes.len())
+        gpu.check("read", bytes.len())?;
+        self.staging = Some(staging);
+        Ok(())
     }
 
     fn prepare(&mut self, calls: &[Call]) -> Result<ProgramId> {

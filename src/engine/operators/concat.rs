@@ -2,6 +2,7 @@ use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::engine::op::{Op, RowsGeometry, Settings};
 use crate::error::{Error, Result};
+use crate::shape::element_count;
 use crate::tensor::{View, ViewMut};
 
 impl Engine {
@@ -64,5 +65,5 @@ fn part_lens(
         let expected = format!("dimension 1 to be the sum of those of {argument}");
         return Err(Error::shape(whole_argument, expected, whole));
     }
-    Ok(parts.iter().map(|(_, part)| part[1..].iter().product()).collect())
+    parts.iter().map(|(_, part)| element_count(&part[1..])).collect()
 }

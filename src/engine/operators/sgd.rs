@@ -2,6 +2,7 @@ use super::{expect_out, not_negative, push_state};
 use crate::engine::Engine;
 use crate::engine::op::{Op, OptimizerSettings, Settings, SgdSettings};
 use crate::error::{Error, Result};
+use crate::kink::check_scalar;
 use crate::tensor::{View, ViewMut};
 
 /// Scalars of a stochastic gradient descent step, as PyTorch's `torch.optim.SGD`.
@@ -33,9 +34,7 @@ impl SgdOptions {
             ("momentum", self.momentum),
             ("weight_decay", self.weight_decay),
         ])?;
-        if !self.dampening.is_finite() {
-            return Err(Error::invalid("dampening", "a finite number", self.dampening));
-        }
+        check_scalar("dampening", self.dampening)?;
         if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
             let got = format!("momentum {}, dampening {}", self.momentum, self.dampening);
             return Err(Error::invalid("nesterov", "momentum above 0 and dampening 0", got));

@@ -18,8 +18,9 @@ pub use resnet::resnet;
 pub use vgg::vgg;
 
 /// Names that [`by_name`] knows, each also with the suffix `_bn`.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "lenet5",
+    "vgg9",
     "vgg11",
     "vgg13",
     "vgg16",
@@ -127,6 +128,7 @@ pub fn by_name(name: &str, options: &Options) -> Result<Graph> {
     let options = &Options { batch_norm: batch_norm || options.batch_norm, ..*options };
     match base {
         "lenet5" => lenet5(options),
+        "vgg9" => vgg(9, options),
         "vgg11" => vgg(11, options),
         "vgg13" => vgg(13, options),
         "vgg16" => vgg(16, options),
@@ -212,6 +214,7 @@ mod tests {
     fn published_parameter_counts() {
         for (name, plain, with_batch_norm) in [
             ("lenet5", 44_426, 44_878),
+            ("vgg9", 3_915_914, 3_918_858),
             ("vgg11", 9_225_610, 9_231_114),
             ("vgg13", 9_410_122, 9_416_010),
             ("vgg16", 14_719_818, 14_728_266),

@@ -3,7 +3,7 @@ use crate::error::{Error, Result};
 use crate::net::Graph;
 use crate::shape::Window2d;
 
-/// VGG of `depth` 11, 13, 16 or 19: five stages of convolutions 3x3 with padding 1 (with bias, also before batch
+/// VGG of `depth` 9 (of the published code alone), 11, 13, 16 or 19: five stages of convolutions 3x3 with padding 1 (with bias, also before batch
 /// normalisation), each with ReLU, and a max pooling 2x2 at the end of the stage. Their places in `features` shift
 /// with batch normalisation, as in PyTorch.
 ///
@@ -12,11 +12,12 @@ use crate::shape::Window2d;
 /// width 64 * `base_width` with dropout, for images whose sides are 224.
 pub fn vgg(depth: usize, options: &Options) -> Result<Graph> {
     let convolutions: [usize; 5] = match depth {
+        9 if options.variant != Variant::Torchvision => [1; 5],
         11 => [1, 1, 2, 2, 2],
         13 => [2, 2, 2, 2, 2],
         16 => [2, 2, 3, 3, 3],
         19 => [2, 2, 4, 4, 4],
-        _ => return Err(unknown_depth("vgg", depth, "11, 13, 16, 19")),
+        _ => return Err(unknown_depth("vgg", depth, "9, 11, 13, 16, 19")),
     };
     let mut g = options.colour_graph()?;
     let mut x = g.input();
