@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use indicatif::ProgressBar;
 use tiebreak::data::{self, Batches, Split, synthetic};
 use tiebreak::net::{CensusEntry, LayerCensus, Network, NetworkOptions, TieCount, zoo};
@@ -38,10 +39,10 @@ struct Args {
     /// Arithmetic: 16, 32, 64, mixed, bf16, e5m2 ...
     #[arg(long, value_delimiter = ',', default_value = "16,32", value_name = "LIST")]
     precision: Vec<Precision>,
-    #[arg(long, default_value_t = 128, value_name = "N")]
+    #[arg(long, default_value_t = 128, value_name = "N", value_parser = positive())]
     batch_size: usize,
     /// Mini-batches to count, in the order of the files
-    #[arg(long, default_value_t = 8, value_name = "N")]
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = positive())]
     batches: usize,
     /// Seed of the initial weights
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -52,6 +53,10 @@ struct Args {
     /// File for the table
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+}
+
+fn positive() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..1 << 31)
 }
 
 fn main() -> ExitCode {
@@ -79,9 +84,9 @@ fn census(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("{} on {}, {} mini-batches of {}", args.network, train.name, args.batches, args.batch_size);
     for &precision in &args.precision {
-        let initialization = zoo::published_initialization(&args.network)?;
-        let options = NetworkOptions { precision, seed: args.seed, initialization };
-        let mut network = Network::with_options(&engine, &graph, &options)?;
+        let initialization = zoo::published_initialization(&args.network, options.variant)?;
+        let network_options = NetworkOptions { precision, seed: args.seed, initialization };
+        let mut network = Network::with_options(&engine, &graph, &network_options)?;
         if let Some(path) = &args.weights {
             network.load(path, true)?;
         }

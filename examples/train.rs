@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use tiebreak::data::{self, Augmentation, Batches, Dataset, Split, synthetic};
@@ -102,15 +103,15 @@ struct Args {
     /// Largest Euclidean norm of all gradients together
     #[arg(long, value_name = "X")]
     clip_norm: Option<f64>,
-    #[arg(long, default_value_t = 128, value_name = "N")]
+    #[arg(long, default_value_t = 128, value_name = "N", value_parser = positive())]
     batch_size: usize,
     #[arg(long, default_value_t = 5, value_name = "N")]
     epochs: u64,
     /// Training images to use
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive())]
     limit: Option<usize>,
     /// Test images to use
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive())]
     test_limit: Option<usize>,
     /// Of the initial weights, the order of the images, augmentation and dropout
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -124,6 +125,10 @@ struct Args {
     /// Threads of the CPU engine; 0 takes all cores (the results are the same)
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
+}
+
+fn positive() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..1 << 31)
 }
 
 /// The exit code of a program that Ctrl-C ended.
@@ -187,7 +192,7 @@ fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         seed: args.seed,
         initialization: match args.initialization {
             Some(initialization) => initialization,
-            None => zoo::published_initialization(&args.network)?,
+            None => zoo::published_initialization(&args.network, args.variant)?,
         },
     };
     let mut network = Network::with_options(&engine, &graph, &options)?;
@@ -211,12 +216,11 @@ fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         println!("note: {reason}");
     }
     let steps_per_epoch = train.len().div_ceil(args.batch_size) as u64;
-    let mut first_epoch = 0;
+    let (mut first_epoch, mut done) = (0, 0);
     if let Some(path) = &args.resume {
         optimizer.load(&mut network, path)?;
-        // A run that was stopped within an epoch begins it again.
-        first_epoch = network.steps() / steps_per_epoch;
-        println!("{}: {} epochs are done", path.display(), first_epoch);
+        (first_epoch, done) = (network.steps() / steps_per_epoch, network.steps() % steps_per_epoch);
+        println!("{}: {first_epoch} epochs and {done} steps are done", path.display());
     }
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -243,13 +247,15 @@ fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     );
     for epoch in first_epoch..args.epochs {
         optimizer.set_learning_rate(schedule.learning_rate(args.learning_rate, epoch))?;
-        let bar = ProgressBar::new(steps_per_epoch);
+        // The batches of an epoch are the same each time, so a run that was stopped within one takes the rest of it.
+        let done = std::mem::take(&mut done);
+        let bar = ProgressBar::new(steps_per_epoch).with_position(done);
         let style = "epoch {msg}  {wide_bar} {percent:>3} %  {eta} left";
         bar.set_style(ProgressStyle::with_template(style).expect("a constant template"));
         bar.set_message(epoch.to_string());
         let start = Instant::now();
         let (mut sum, mut skipped, mut images) = (0.0, 0, 0);
-        for indices in train.batches(args.batch_size, args.seed, epoch)? {
+        for indices in train.batches(args.batch_size, args.seed, epoch)?.skip(done as usize) {
             let (x, labels) =
                 train.augmented_batch(&indices, args.precision.storage, &augmentation, args.seed, epoch)?;
             let report = optimizer.train_step(&mut network, x.view(), &labels)?;

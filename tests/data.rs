@@ -202,6 +202,8 @@ fn damaged_cifar10_files_are_refused_with_file_and_byte() {
     wrong[2 * 3073] = 10;
     let message = refusal(&wrong);
     assert!(message.contains("byte 6146") && message.contains("got 10"), "{message}");
+    let absurd = cifar10::read(dir.path().join("batch.bin"), usize::MAX);
+    assert!(matches!(absurd, Err(Error::InvalidArgument { .. })));
     assert!(matches!(cifar10::read(dir.path().join("none"), 3), Err(Error::Io { path, .. })
         if path.ends_with("none")));
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::{Source, io_error, ten_classes};
 use super::{Augmentation, Dataset, Split};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Mean by channel (red, green, blue) that published CIFAR-10 trainings normalise with.
 pub const MEAN: [f64; 3] = [0.4914, 0.4822, 0.4465];
@@ -29,8 +29,8 @@ const TEST: &str = "test_batch.bin";
 /// there, else after those that are, for instance `cifar10 (batches 1, 3 of 5)`, so that tables and plots
 /// tell.
 ///
-/// Errors: [`Error::Io`](crate::Error::Io) where the test batch or all training batches are missing, or a file
-/// cannot be read; [`Error::Format`](crate::Error::Format) for a file that is not exactly [`IMAGES_PER_FILE`]
+/// Errors: [`Error::Io`] where the test batch or all training batches are missing, or a file
+/// cannot be read; [`Error::Format`] for a file that is not exactly [`IMAGES_PER_FILE`]
 /// records long, or has a label above 9.
 pub fn load(dir: impl AsRef<Path>) -> Result<Split> {
     let dir = dir.as_ref();
@@ -70,7 +70,7 @@ fn train_file(batch: usize) -> String {
 
 /// Reads one file of exactly `count` records, gzipped or not: `IMAGES_PER_FILE` in the original.
 ///
-/// Errors: as for [`load`].
+/// Errors: as for [`load`]; [`Error::InvalidArgument`] for a `count` of more bytes than 2^64.
 pub fn read(path: impl AsRef<Path>, count: usize) -> Result<Dataset> {
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     read_into(path.as_ref(), count, &mut images, &mut labels)?;
@@ -83,7 +83,10 @@ fn dataset(name: String, images: Vec<u8>, labels: Vec<u16>) -> Result<Dataset> {
 
 fn read_into(path: &Path, count: usize, images: &mut Vec<u8>, labels: &mut Vec<u16>) -> Result<()> {
     let what = format!("{count} images of {RECORD} bytes");
-    let bytes = Source::open(path)?.read_rest((count * RECORD) as u64, &what)?;
+    let Some(len) = (count as u64).checked_mul(RECORD as u64) else {
+        return Err(Error::invalid("count", "records of fewer than 2^64 bytes", count));
+    };
+    let bytes = Source::open(path)?.read_rest(len, &what)?;
     let records = || bytes.chunks_exact(RECORD);
     let classes: Vec<u8> = records().map(|record| record[0]).collect();
     labels.extend(ten_classes(path, &classes, |i| i * RECORD)?);

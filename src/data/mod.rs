@@ -261,7 +261,7 @@ impl Iterator for Batches {
     type Item = Vec<usize>;
 
     fn next(&mut self) -> Option<Vec<usize>> {
-        let end = (self.start + self.batch_size).min(self.order.len());
+        let end = self.start.saturating_add(self.batch_size).min(self.order.len());
         let batch = self.order[self.start..end].to_vec();
         self.start = end;
         (!batch.is_empty()).then_some(batch)
@@ -331,6 +331,7 @@ mod tests {
         assert_ne!(batches, order(2, 0));
         assert_eq!(Batches::in_order(10, 4).unwrap().len(), 3);
         assert!(Batches::in_order(10, 0).is_err());
+        assert_eq!(Batches::in_order(3, usize::MAX).unwrap().collect::<Vec<_>>(), [[0, 1, 2]]);
         assert_eq!(Batches::shuffled(0, 4, 0, 0).unwrap().count(), 0);
     }
 

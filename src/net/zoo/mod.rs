@@ -142,11 +142,12 @@ pub fn by_name(name: &str, options: &Options) -> Result<Graph> {
     }
 }
 
-/// The initialisation with which the published code trains a network of [`NAMES`] (on ImageNet it resets to
-/// PyTorch's).
-pub fn published_initialization(name: &str) -> Result<Initialization> {
+/// The initialisation with which the published code trains a network of [`NAMES`]: on ImageNet, whichever variant, it
+/// resets to PyTorch's.
+pub fn published_initialization(name: &str, variant: Variant) -> Result<Initialization> {
     match base_name(name).0 {
         base if !NAMES.contains(&base) => Err(unknown(name)),
+        _ if variant != Variant::Cifar => Ok(Initialization::PyTorch),
         base if base.starts_with("resnet") => Ok(Initialization::ResNet),
         base if base.starts_with("densenet") => Ok(Initialization::DenseNet),
         _ => Ok(Initialization::PyTorch),
@@ -237,13 +238,17 @@ mod tests {
             let graph = by_name(name, &options).unwrap();
             assert_eq!(graph, by_name(&format!("{name}_bn"), &Options::default()).unwrap(), "{name}");
             assert_eq!(graph.output_shape(), [10]);
-            assert!(published_initialization(name).is_ok());
+            let on_imagenet = published_initialization(name, Variant::ImageNet).unwrap();
+            assert_eq!(on_imagenet, Initialization::PyTorch, "{name}");
         }
         for wrong in ["", "_bn", "vgg12", "vgg11_bn_bn", "LeNet5"] {
             let error = by_name(wrong, &options).unwrap_err().to_string();
             assert!(error.contains("densenet201") && error.contains("_bn"), "{error}");
-            assert!(published_initialization(wrong).is_err());
+            assert!(published_initialization(wrong, Variant::Cifar).is_err());
         }
+        let on_cifar = |name| published_initialization(name, Variant::Cifar).unwrap();
+        assert_eq!(on_cifar("resnet18_bn"), Initialization::ResNet);
+        assert_eq!(on_cifar("densenet121"), Initialization::DenseNet);
         assert!(vgg(12, &options).unwrap_err().to_string().contains("vgg12"));
         assert!(resnet(101, &options).is_err() && densenet(169, &options).is_err());
     }
