@@ -583,8 +583,9 @@ typedef struct tb_network_options {
     /**
      * Its arithmetic: "f16", "f32" or "f64" throughout; "mixed": f16 operators on f32 parameters, to be trained with
      * loss scaling; "f16+narrow": sums in f16 too, on the CPU; or every stored value rounded to a simulated format:
-     * "bf16", "tf32", "e4m3", "e5m2", any "e<exponent bits>m<fraction bits>", each also with random rounding as
-     * "e5m2:stochastic(<seed>)". NULL, the default, means "f32".
+     * "bf16", "tf32", "e4m3" (OCP's, without infinities; with them it is "e4m3ieee"), "e5m2", any
+     * "e<exponent bits>m<fraction bits>", each also with random rounding as "e5m2:stochastic(<seed>)", and stored in f64
+     * with "/f64" behind it. NULL, the default, means "f32".
      */
     const char *precision;
     /**
@@ -1682,7 +1683,7 @@ tb_status tb_cross_entropy(const struct tb_engine *engine,
 
 /**
  * Rounds every element to a simulated format, in place. What exceeds its largest number becomes infinite, or NaN where
- * the format ("e4m3") has no infinity.
+ * the format ("e4m3", which is OCP's; "e4m3ieee" is as the others) has no infinity.
  *
  * @param format  "bf16", "tf32", "e4m3", "e5m2", any "e<exponent bits>m<fraction bits>", each also with random
  *                rounding as "e5m2:stochastic(<seed>)"

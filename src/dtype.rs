@@ -60,7 +60,7 @@ impl FromStr for DType {
 
     /// Reads `f16`, `f32`, `f64` or the bare width.
     fn from_str(text: &str) -> Result<DType> {
-        match text.trim_start_matches('f') {
+        match text.strip_prefix('f').unwrap_or(text) {
             "16" => Ok(DType::F16),
             "32" => Ok(DType::F32),
             "64" => Ok(DType::F64),
@@ -330,6 +330,8 @@ mod tests {
         for dtype in DType::ALL {
             assert_eq!(dtype.to_string().parse::<DType>().unwrap(), dtype);
         }
-        assert!("8".parse::<DType>().is_err());
+        for wrong in ["8", "ff16", "fff16", "f"] {
+            assert!(wrong.parse::<DType>().is_err(), "{wrong}");
+        }
     }
 }

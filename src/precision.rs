@@ -82,6 +82,7 @@ impl fmt::Display for Format {
         match *self {
             Format::BF16 => f.write_str("bf16"),
             Format::TF32 => f.write_str("tf32"),
+            Format { exponent_bits: 4, mantissa_bits: 3, finite: false } => f.write_str("e4m3ieee"),
             _ => write!(f, "e{}m{}", self.exponent_bits, self.mantissa_bits),
         }
     }
@@ -90,20 +91,27 @@ impl fmt::Display for Format {
 impl FromStr for Format {
     type Err = Error;
 
-    /// Reads `bf16`, `tf32`, `e4m3` (the finite OCP format), or `e<exponent bits>m<fraction bits>`.
+    /// Reads `bf16`, `tf32`, `e4m3` (the finite OCP format), `e4m3ieee` (with infinities, as any other), or
+    /// `e<exponent bits>m<fraction bits>`.
     fn from_str(text: &str) -> Result<Format> {
         match text {
             "bf16" => return Ok(Format::BF16),
             "tf32" => return Ok(Format::TF32),
             "e4m3" => return Ok(Format::E4M3),
+            "e4m3ieee" => return Format::new(4, 3),
             _ => {}
         }
         let bits = text.strip_prefix('e').and_then(|t| t.split_once('m'));
-        match bits.and_then(|(e, m)| Some((e.parse().ok()?, m.parse().ok()?))) {
+        match bits.and_then(|(e, m)| Some((digits(e)?, digits(m)?))) {
             Some((exponent_bits, mantissa_bits)) => Format::new(exponent_bits, mantissa_bits),
             None => Err(Error::invalid("format", "bf16, tf32 or e<bits>m<bits> such as e5m2", text)),
         }
     }
+}
+
+/// A number as it is written, without sign or leading zeros: one name for one thing.
+fn digits<T: FromStr + ToString>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
 }
 
 /// How a simulated format rounds.
@@ -127,6 +135,31 @@ pub struct Simulated {
     pub rounding: Rounding,
 }
 
+impl fmt::Display for Simulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rounding {
+            Rounding::Nearest => write!(f, "{}", self.format),
+            Rounding::Stochastic(seed) => write!(f, "{}:stochastic({seed})", self.format),
+        }
+    }
+}
+
+impl FromStr for Simulated {
+    type Err = Error;
+
+    /// Reads a [`Format`], with `:stochastic(seed)` behind it if wanted.
+    fn from_str(text: &str) -> Result<Simulated> {
+        let (format, rounding) = match text.split_once(":stochastic(") {
+            None => (text, Rounding::Nearest),
+            Some((format, seed)) => match seed.strip_suffix(')').and_then(digits) {
+                Some(seed) => (format, Rounding::Stochastic(seed)),
+                None => return Err(Error::invalid("format", "a number in :stochastic(seed)", text)),
+            },
+        };
+        Ok(Simulated { format: format.parse()?, rounding })
+    }
+}
+
 /// Type in which an operator's sums are accumulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Accumulate {
@@ -134,7 +167,7 @@ pub enum Accumulate {
     #[default]
     Wide,
     /// The storage type: each partial sum of a matrix product, convolution, average or batch statistic is rounded to
-    /// it. Differs from `Wide` for f16 alone; CPU engine.
+    /// it. For f16 alone; CPU engine.
     Storage,
 }
 
@@ -162,7 +195,7 @@ pub struct Precision {
     pub parameters: DType,
     /// Type of partial sums.
     pub accumulate: Accumulate,
-    /// A format that every stored value is rounded to; its carrier is `storage`.
+    /// A format that every stored value is rounded to; `storage` is its carrier, or wider.
     pub simulated: Option<Simulated>,
 }
 
@@ -197,6 +230,13 @@ impl Precision {
             let expected = "the storage type, or f32 over f16";
             return Err(Error::invalid("precision.parameters", expected, self.parameters));
         }
+        if self.accumulate == Accumulate::Storage && self.storage != DType::F16 {
+            return Err(Error::invalid(
+                "precision.storage",
+                "f16 for sums in the storage type",
+                self.storage,
+            ));
+        }
         match self.simulated {
             Some(s) if self.is_mixed() || s.format.carrier().size() > self.storage.size() => {
                 let expected = format!("{} for parameters and storage of {}", s.format.carrier(), s.format);
@@ -210,10 +250,8 @@ impl Precision {
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.simulated {
-            Some(Simulated { format, rounding: Rounding::Nearest }) => write!(f, "{format}")?,
-            Some(Simulated { format, rounding: Rounding::Stochastic(seed) }) => {
-                write!(f, "{format}:stochastic({seed})")?
-            }
+            Some(simulated) if simulated.format.carrier() == self.storage => write!(f, "{simulated}")?,
+            Some(simulated) => write!(f, "{simulated}/{}", self.storage)?,
             None if self.is_mixed() => f.write_str("mixed")?,
             None => write!(f, "{}", self.storage)?,
         }
@@ -228,11 +266,11 @@ impl FromStr for Precision {
     type Err = Error;
 
     /// Reads what [`fmt::Display`] writes, and bare widths: `16`, `f32`, `mixed`, `f16+narrow`, `bf16`, `e5m2`,
-    /// `e4m3:stochastic(7)`.
+    /// `e4m3:stochastic(7)`, `bf16/f64` (bfloat16 stored in f64).
     fn from_str(text: &str) -> Result<Precision> {
         let refuse = || {
             let expected = "16, 32, 64, mixed, f16+narrow, bf16, tf32 or e<bits>m<bits>, these with \
-                            `:stochastic(seed)` if wanted";
+                            `:stochastic(seed)` and `/f64` if wanted";
             Error::invalid("precision", expected, text)
         };
         let (base, accumulate) = match text.strip_suffix("+narrow") {
@@ -244,16 +282,17 @@ impl FromStr for Precision {
         } else if let Ok(dtype) = base.parse::<DType>() {
             dtype.into()
         } else {
-            let (format, rounding) = match base.split_once(":stochastic(") {
-                Some((format, seed)) => {
-                    let seed = seed.strip_suffix(')').and_then(|s| s.parse().ok()).ok_or_else(refuse)?;
-                    (format, Rounding::Stochastic(seed))
-                }
-                None => (base, Rounding::Nearest),
+            let (simulated, storage) = match base.split_once('/') {
+                Some((simulated, storage)) => (simulated, Some(storage)),
+                None => (base, None),
             };
-            Precision::simulated(format.parse().map_err(|_| refuse())?, rounding)
+            let simulated: Simulated = simulated.parse().map_err(|_| refuse())?;
+            let storage = storage.map_or(Ok(simulated.format.carrier()), str::parse).map_err(|_| refuse())?;
+            Precision { simulated: Some(simulated), ..storage.into() }
         };
-        Ok(Precision { accumulate, ..precision })
+        let precision = Precision { accumulate, ..precision };
+        precision.validate()?;
+        Ok(precision)
     }
 }
 
@@ -263,13 +302,31 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for text in ["f16", "f32", "f64", "mixed", "f16+narrow", "bf16", "tf32", "e4m3", "e5m2:stochastic(7)"]
+        for text in
+            ["f16", "f32", "f64", "mixed", "f16+narrow", "mixed+narrow", "bf16", "tf32", "e4m3", "e4m3ieee"]
         {
             assert_eq!(text.parse::<Precision>().unwrap().to_string(), text);
         }
         assert_eq!("16".parse::<Precision>().unwrap(), DType::F16.into());
-        for wrong in ["", "8", "e1m3", "e5m60", "bf16:stochastic(x)", "mixed:stochastic(1)"] {
+        let other = ["f32+narrow", "bf16+narrow", "e11m4/f32", "bf16/", "bf16/f16", "mixed/f64", "f32/f64"];
+        let wrong = ["", "8", "e1m3", "e5m60", "e04m3", "e+5m2", "bf16:stochastic(x)", "bf16:stochastic(07)"];
+        for wrong in [&other[..], &wrong, &["mixed:stochastic(1)"]].concat() {
             assert!(wrong.parse::<Precision>().is_err(), "{wrong}");
+        }
+    }
+
+    /// A run file is told apart by the name of its precision.
+    #[test]
+    fn every_simulated_precision_has_a_name_of_its_own() {
+        let ieee = (2..=11).flat_map(|e| (1..=52).map(move |m| Format::new(e, m).unwrap()));
+        for format in ieee.chain([Format::E4M3]) {
+            for rounding in [Rounding::Nearest, Rounding::Stochastic(7)] {
+                let own = Precision::simulated(format, rounding);
+                for storage in [own.storage, DType::F64] {
+                    let precision = Precision { storage, parameters: storage, ..own };
+                    assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision, "{precision}");
+                }
+            }
         }
     }
 

@@ -41,8 +41,9 @@ pub struct tb_network_options {
     pub struct_size: usize,
     /// Its arithmetic: "f16", "f32" or "f64" throughout; "mixed": f16 operators on f32 parameters, to be trained with
     /// loss scaling; "f16+narrow": sums in f16 too, on the CPU; or every stored value rounded to a simulated format:
-    /// "bf16", "tf32", "e4m3", "e5m2", any "e<exponent bits>m<fraction bits>", each also with random rounding as
-    /// "e5m2:stochastic(<seed>)". NULL, the default, means "f32".
+    /// "bf16", "tf32", "e4m3" (OCP's, without infinities; with them it is "e4m3ieee"), "e5m2", any
+    /// "e<exponent bits>m<fraction bits>", each also with random rounding as "e5m2:stochastic(<seed>)", and stored in f64
+    /// with "/f64" behind it. NULL, the default, means "f32".
     pub precision: *const c_char,
     /// How parameters start: "pytorch" (its defaults), "kaiming_uniform_fan_in", "kaiming_uniform_fan_out",
     /// "kaiming_normal_fan_in", "kaiming_normal_fan_out", or as published "resnet", "densenet", "volume". NULL, the

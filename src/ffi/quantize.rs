@@ -4,11 +4,10 @@ use super::engine::{self, tb_engine};
 use super::status::tb_status;
 use super::view::{Borrows, tb_view_mut};
 use super::{guard, string};
-use crate::error::Error;
-use crate::precision::{Accumulate, Precision};
+use crate::precision::Simulated;
 
 /// Rounds every element to a simulated format, in place. What exceeds its largest number becomes infinite, or NaN where
-/// the format ("e4m3") has no infinity.
+/// the format ("e4m3", which is OCP's; "e4m3ieee" is as the others) has no infinity.
 ///
 /// @param format  "bf16", "tf32", "e4m3", "e5m2", any "e<exponent bits>m<fraction bits>", each also with random
 ///                rounding as "e5m2:stochastic(<seed>)"
@@ -24,14 +23,7 @@ pub unsafe extern "C" fn tb_quantize(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_quantize", || unsafe {
         let engine = engine::get(engine)?;
-        let text = string(format, "format")?;
-        let simulated = match text.parse() {
-            Ok(Precision { simulated: Some(simulated), accumulate: Accumulate::Wide, .. }) => simulated,
-            _ => {
-                let expected = "bf16, tf32 or e<bits>m<bits>, these with `:stochastic(seed)` if wanted";
-                return Err(Error::invalid("format", expected, text).into());
-            }
-        };
+        let simulated: Simulated = string(format, "format")?.parse()?;
         let mut x = Borrows::default().output(x, "x")?;
         Ok(engine.quantize(simulated, step, x.view()?)?)
     })
