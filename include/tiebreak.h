@@ -376,7 +376,7 @@ typedef struct tb_parameter_group {
     size_t struct_size;
     /**
      * Which: names that match a pattern with * and ?, such as "features.0.*"; NULL, the default, means biases, and
-     * weights and biases of batch normalisation.
+     * weights and biases of batch normalisation. A pattern that matches no parameter is refused.
      */
     const char *names;
     /**
@@ -2229,7 +2229,8 @@ tb_status tb_network_read_activation(const struct tb_network *network,
 /**
  * Gradients under the present choices against those under each of several alternatives, on one stored forward pass,
  * but for coupled compositions, which need their own. An alternative is the present choices with some replaced; those
- * of one alternative count together. Afterwards choices, gradients and stored activations are the present ones'.
+ * of one alternative count together. Afterwards choices, gradients and stored activations are the present ones'. After
+ * an error of the device, gradients may be those of another choice: run `tb_network_loss_and_gradients` again.
  *
  * @param x                 `[N, C, H, W]` of the network's dtype
  * @param labels            N class numbers

@@ -3,7 +3,8 @@
 mod support;
 
 use support::*;
-use tiebreak::net::{Network, zoo};
+use tiebreak::net::{Graph, Network, zoo};
+use tiebreak::train::Optimizer;
 use tiebreak::*;
 
 fn network(engine: &Engine, name: &str, precision: &str) -> Network {
@@ -125,6 +126,63 @@ fn a_run_beyond_memory_is_refused_before_it_allocates() {
         assert_eq!(network.allocated_bytes(), before, "{name}");
         run(&mut network, fits / 2).unwrap();
     }
+}
+
+/// Parameters, an optimizer's state and what a comparison needs count as well, and what is refused leaves nothing.
+#[test]
+fn everything_that_a_network_holds_counts() {
+    let engine = |memory_limit| {
+        Engine::new(&EngineOptions { device: Device::Cpu, memory_limit, ..Default::default() }).unwrap()
+    };
+    let graph = zoo::lenet5(&Default::default()).unwrap();
+    let out_of_memory = |error: Error| {
+        assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+        assert!(error.to_string().contains("memory_limit"), "{error}");
+    };
+    out_of_memory(Network::new(&engine(1 << 18), &graph, DType::F32, 1).err().unwrap());
+    let x = Tensor::zeros(DType::F32, &[4, 1, 28, 28]).unwrap();
+    let mut network = network(&engine(0), "lenet5", "f32");
+    network.loss_and_gradients(x.view(), &[0; 4]).unwrap();
+    let held = network.allocated_bytes();
+    network.gradient_norms().unwrap();
+    let norms = network.allocated_bytes() - held;
+    // Each begins on a cache line.
+    let lines = network.parameters().map(|p| (p.shape.iter().product::<usize>() * 4).next_multiple_of(64));
+    let gradients: usize = lines.sum();
+    // A comparison takes norms of the gradients, the gradients to compare with, norms of the differences.
+    for room in [0, norms, norms + gradients] {
+        let mut network = Network::new(&engine(held + room), &graph, DType::F32, 1).unwrap();
+        network.loss_and_gradients(x.view(), &[0; 4]).unwrap();
+        out_of_memory(Optimizer::new(&mut network, AdamOptions::default()).unwrap_err());
+        assert_eq!(network.allocated_bytes(), held);
+        let kink = Kink::MaxPool(MaxPoolKink::beta(1.0, Composition::Exact));
+        let mut compare = || {
+            out_of_memory(network.compare(x.view(), &[0; 4], &[vec![kink.into()]]).unwrap_err());
+            network.allocated_bytes()
+        };
+        let after = compare();
+        assert_eq!(compare(), after, "{room}");
+        assert!(after <= held + norms, "{room}");
+        network.backward().unwrap();
+    }
+}
+
+#[test]
+fn absurd_sizes_are_refused() {
+    let mut graph = Graph::new([1, 28, 28]);
+    let x = graph.flatten("flatten", graph.input()).unwrap();
+    graph.linear("head", x, 10, true).unwrap();
+    let network = Network::new(&Engine::cpu(), &graph, DType::F32, 1).unwrap();
+    for batch in [1 << 31, 1 << 51, usize::MAX] {
+        for training in [false, true] {
+            assert!(matches!(network.memory_plan(batch, training), Err(Error::Shape { .. })), "{batch}");
+        }
+    }
+    let mut graph = Graph::new([1, 1, 1]);
+    let x = graph.flatten("flatten", graph.input()).unwrap();
+    graph.linear("head", x, 1 << 62, true).unwrap();
+    let error = Network::new(&Engine::cpu(), &graph, DType::F32, 1).err().unwrap();
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
 }
 
 #[test]

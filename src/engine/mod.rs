@@ -248,8 +248,29 @@ impl Engine {
         }
     }
 
-    /// Refuses `bytes` more for a session where the engine's limit does not allow them.
-    pub(crate) fn admit(&self, session: &dyn Session, sizes: &[usize], label: &str) -> Result<()> {
+    /// Zeroed buffers of these sizes for a session, all or none.
+    pub(crate) fn allocate(
+        &self,
+        session: &mut dyn Session,
+        sizes: &[usize],
+        label: &str,
+    ) -> Result<Vec<op::BufferId>> {
+        self.admit(session, sizes, label)?;
+        let mut buffers = Vec::new();
+        for &bytes in sizes {
+            match session.allocate(bytes, label) {
+                Ok(buffer) => buffers.push(buffer),
+                Err(error) => {
+                    session.release(&buffers, &[]);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(buffers)
+    }
+
+    /// Refuses buffers for a session, before any is allocated, where the engine's limit does not allow them.
+    fn admit(&self, session: &dyn Session, sizes: &[usize], label: &str) -> Result<()> {
         let bytes = sizes.iter().fold(0usize, |sum, &size| sum.saturating_add(size));
         let (held, limit) = (session.allocated_bytes(), self.shared.memory_limit);
         if limit != 0 && bytes.saturating_add(held) > limit {

@@ -172,7 +172,8 @@ fn difference(d: &Difference) -> tb_difference {
 
 /// Gradients under the present choices against those under each of several alternatives, on one stored forward pass,
 /// but for coupled compositions, which need their own. An alternative is the present choices with some replaced; those
-/// of one alternative count together. Afterwards choices, gradients and stored activations are the present ones'.
+/// of one alternative count together. Afterwards choices, gradients and stored activations are the present ones'. After
+/// an error of the device, gradients may be those of another choice: run `tb_network_loss_and_gradients` again.
 ///
 /// @param x                 `[N, C, H, W]` of the network's dtype
 /// @param labels            N class numbers

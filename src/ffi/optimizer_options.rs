@@ -26,7 +26,7 @@ pub struct tb_parameter_group {
     /// `sizeof(tb_parameter_group)`.
     pub struct_size: usize,
     /// Which: names that match a pattern with * and ?, such as "features.0.*"; NULL, the default, means biases, and
-    /// weights and biases of batch normalisation.
+    /// weights and biases of batch normalisation. A pattern that matches no parameter is refused.
     pub names: *const c_char,
     /// What the learning rate is multiplied by; default 1.
     pub learning_rate_factor: f64,

@@ -116,7 +116,8 @@ impl Network {
     /// which needs its own. The gradients are compared on the device; only the norms leave it.
     ///
     /// Afterwards the choices are what they were, and loss, gradients and stored activations are theirs. Running
-    /// statistics of batch normalisation are updated once, as by [`Network::loss_and_gradients`].
+    /// statistics of batch normalisation are updated once, as by [`Network::loss_and_gradients`]. After an error of the
+    /// device, gradients may be those of another choice: run [`Network::loss_and_gradients`] again.
     pub fn compare(
         &mut self,
         x: View,
@@ -132,7 +133,13 @@ impl Network {
             set?;
         }
         let loss = self.loss_and_gradients(x, labels)?;
-        let compared = self.compare_with(x, labels, loss, &others);
+        let (save, restore) = self.reference()?;
+        self.submit(&[save])?;
+        let compared = self.compare_with(x, labels, loss, &others, restore);
+        if compared.is_err() {
+            // What is there may be another choice's.
+            (self.stored, self.last_loss) = (None, None);
+        }
         self.settings.kinks = present;
         self.settings.track_running_stats = true;
         compared
@@ -144,11 +151,10 @@ impl Network {
         labels: &[i64],
         loss: f64,
         others: &[Vec<Option<Kink>>],
+        restore: ProgramId,
     ) -> Result<Vec<Comparison>> {
         let present = self.settings.kinks.clone();
         let shared: Vec<bool> = others.iter().map(|other| shares_forward(&present, other)).collect();
-        let (save, restore) = self.reference()?;
-        self.submit(&[save])?;
         let mut comparisons: Vec<Option<Comparison>> = vec![None; others.len()];
         // Those that share the forward pass first, while it is there.
         self.settings.track_running_stats = false;
@@ -242,49 +248,65 @@ impl Network {
     /// The programs that save and restore the gradients.
     fn reference(&mut self) -> Result<(ProgramId, ProgramId)> {
         if self.comparer()?.reference.is_none() {
-            let mut buffers = Vec::new();
-            let (mut save, mut restore) = (Vec::new(), Vec::new());
-            let gradients: Vec<_> =
-                self.tensors.iter().filter_map(|t| Some((t.gradient?, t.dtype, t.len()))).collect();
-            let engine = self.engine.clone();
-            let serial = engine.lock();
-            for (gradient, dtype, len) in gradients {
-                let buffer = self.session.allocate(len * dtype.size(), "gradients to compare with")?;
-                save.push(copy(dtype, len, gradient, buffer, [len, 0]));
-                restore.push(copy(dtype, len, buffer, gradient, [len, 0]));
-                buffers.push(buffer);
-            }
-            let (save, restore) = (self.session.prepare(&save)?, self.session.prepare(&restore)?);
-            drop(serial);
-            let differences = self.norms_program(Some(&buffers))?;
-            self.comparer()?.reference = Some(Reference { save, restore, differences });
+            let reference = self.make_reference()?;
+            self.comparer()?.reference = Some(reference);
         }
         let reference = self.comparer()?.reference.as_ref().expect("just made");
         Ok((reference.save, reference.restore))
     }
 
+    fn make_reference(&mut self) -> Result<Reference> {
+        let gradients = self.gradients();
+        let sizes: Vec<usize> = gradients.iter().map(|(_, dtype, len)| len * dtype.size()).collect();
+        let buffers = self.allocate(&sizes, "gradients to compare with")?;
+        let pairs = || gradients.iter().zip(&buffers);
+        let save = pairs().map(|(&(from, dtype, len), &to)| copy(dtype, len, from, to, [len, 0]));
+        let restore = pairs().map(|(&(to, dtype, len), &from)| copy(dtype, len, from, to, [len, 0]));
+        let mut programs = Vec::new();
+        let prepare = || -> Result<Reference> {
+            for calls in [save.collect(), restore.collect()] {
+                programs.push(self.prepare(calls)?);
+            }
+            let differences = self.norms_program(Some(&buffers))?;
+            Ok(Reference { save: programs[0], restore: programs[1], differences })
+        };
+        let made = prepare();
+        if made.is_err() {
+            self.release(&buffers, &programs);
+        }
+        made
+    }
+
+    /// Every gradient with its type and length.
+    fn gradients(&self) -> Vec<(BufferId, DType, usize)> {
+        self.tensors.iter().filter_map(|t| Some((t.gradient?, t.dtype, t.len()))).collect()
+    }
+
     /// Norms of each gradient, or of its difference from `reference`.
     fn norms_program(&mut self, reference: Option<&[BufferId]>) -> Result<NormsProgram> {
         let dtype = self.norms_dtype();
-        let tensors: Vec<_> =
-            self.tensors.iter().filter_map(|t| Some((t.gradient?, t.dtype, t.len()))).collect();
-        let blocks: Vec<usize> = tensors.iter().map(|t| t.2.div_ceil(NORM_BLOCK)).collect();
+        let gradients = self.gradients();
+        let blocks: Vec<usize> = gradients.iter().map(|g| g.2.div_ceil(NORM_BLOCK)).collect();
         let total = 4 * blocks.iter().sum::<usize>();
-        let engine = self.engine.clone();
-        let _serial = engine.lock();
-        let gathered = self.session.allocate(total * dtype.size(), "norms of gradients")?;
+        let rows = blocks.iter().map(|blocks| blocks * 4).chain([total]);
+        let sizes: Vec<usize> = rows.map(|len| len * dtype.size()).collect();
+        let buffers = self.allocate(&sizes, "norms of gradients")?;
+        let (&gathered, partials) = buffers.split_last().expect("one more than gradients");
         let mut calls = Vec::new();
         let mut offset = 0;
-        for (i, (&(gradient, gradient_dtype, len), blocks)) in tensors.iter().zip(&blocks).enumerate() {
-            let partial = self.session.allocate(blocks * 4 * dtype.size(), "norms of a gradient")?;
+        for (i, (&(gradient, gradient_dtype, len), blocks)) in gradients.iter().zip(&blocks).enumerate() {
+            let partial = partials[i];
             let reads = std::iter::once(gradient).chain(reference.map(|r| r[i])).collect();
             let op = Op::Norms { len, difference: reference.is_some() };
             calls.push(Call { op, dtype: gradient_dtype, reads, writes: vec![partial], site: 0 });
             calls.push(copy(dtype, blocks * 4, partial, gathered, [total, offset]));
             offset += blocks * 4;
         }
-        let program = self.session.prepare(&calls)?;
-        Ok(NormsProgram { program, gathered, blocks })
+        let program = self.prepare(calls);
+        if program.is_err() {
+            self.release(&buffers, &[]);
+        }
+        Ok(NormsProgram { program: program?, gathered, blocks })
     }
 }
 

@@ -7,8 +7,10 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::tensor_file::TensorFile;
 
-/// PyTorch's count of batches beside the running statistics.
-const TRACKED: &str = "num_batches_tracked";
+/// Name of PyTorch's count of batches, of which one stands beside each running mean.
+fn tracked(name: &str) -> Option<String> {
+    Some(format!("{}num_batches_tracked", name.strip_suffix("running_mean")?))
+}
 
 impl Network {
     /// Writes parameters and running statistics to a safetensors file, as a PyTorch `state_dict`. The file appears whole or
@@ -45,8 +47,8 @@ impl Network {
         for index in 0..self.tensors.len() {
             let name = self.tensors[index].info.name.clone();
             file.tensors.insert(format!("{prefix}{name}"), self.read_value(index)?);
-            if let Some(layer) = name.strip_suffix("running_mean") {
-                file.integers.insert(format!("{prefix}{layer}{TRACKED}"), self.settings.step as i64);
+            if let Some(tracked) = tracked(&name) {
+                file.integers.insert(format!("{prefix}{tracked}"), self.tensors[index].batches_tracked);
             }
         }
         Ok(())
@@ -56,10 +58,49 @@ impl Network {
     pub(crate) fn restore_from(&mut self, file: &TensorFile, prefix: &str) -> Result<()> {
         let dtype = self.precision.parameters;
         for index in 0..self.tensors.len() {
-            let values = &file.tensors[&format!("{prefix}{}", self.tensors[index].info.name)];
+            let name = &self.tensors[index].info.name;
+            let values = &file.tensors[&format!("{prefix}{name}")];
+            // Old files do not count; PyTorch takes that for 0, too.
+            let batches = tracked(name).and_then(|t| file.integers.get(&format!("{prefix}{t}")));
+            let batches_tracked = batches.copied().unwrap_or(0);
             let values = if values.dtype() == dtype { values.clone() } else { values.to_dtype(dtype) };
             self.write_value(index, values.view())?;
+            self.tensors[index].batches_tracked = batches_tracked;
         }
-        Ok(())
+        self.settle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use crate::net::Graph;
+    use crate::tensor::Tensor;
+
+    #[test]
+    fn batches_are_counted_as_pytorch_counts_them() {
+        let mut graph = Graph::new([1, 2, 2]);
+        let x = graph.batchnorm("norm", graph.input()).unwrap();
+        graph.flatten("flatten", x).unwrap();
+        let mut networks = [0, 1].map(|_| Network::new(&Engine::cpu(), &graph, DType::F32, 1).unwrap());
+        let [network, other] = &mut networks;
+        let x = Tensor::from_f64(DType::F32, &[1, 1, 2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("network");
+        let count = |network: &mut Network| {
+            network.save(&path).unwrap();
+            TensorFile::read(&path).unwrap().integers["norm.num_batches_tracked"]
+        };
+        network.loss_and_gradients(x.view(), &[0]).unwrap();
+        network.loss_and_gradients(x.view(), &[0]).unwrap();
+        network.evaluate(x.view(), &[0]).unwrap();
+        network.census(x.view(), &[0]).unwrap();
+        network.freeze_batchnorm(true);
+        network.loss_and_gradients(x.view(), &[0]).unwrap();
+        assert_eq!(count(network), 2);
+        other.load(&path, false).unwrap();
+        other.loss_and_gradients(x.view(), &[0]).unwrap();
+        assert_eq!(count(other), 3);
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Stored {
     /// What optimizers change, where that is not `value`.
     pub master: Option<BufferId>,
     pub gradient: Option<BufferId>,
+    /// Of running statistics: batches that they have taken, PyTorch's `num_batches_tracked`.
+    pub batches_tracked: i64,
 }
 
 impl Stored {
@@ -116,23 +118,30 @@ impl Network {
         let placement = engine.placement(precision);
         let serial = engine.lock();
         let mut session = engine.session(&placement);
+        let declarations = graph.declarations();
+        let dtype_of = |role: Role| match role {
+            Role::Weight | Role::Bias => precision.storage,
+            _ => precision.parameters,
+        };
+        // Value, gradient and master copy of each, as they are taken below.
+        let mut sizes = Vec::new();
+        for declaration in &declarations {
+            let (len, dtype) = (element_count(&declaration.shape)?, dtype_of(declaration.role));
+            // What no memory holds is refused as such.
+            let bytes = |dtype: DType| len.saturating_mul(dtype.size());
+            sizes.push(bytes(dtype));
+            sizes.extend((!declaration.role.is_buffer()).then(|| bytes(dtype)));
+            sizes.extend((dtype != precision.parameters).then(|| bytes(precision.parameters)));
+        }
+        let label = "parameters and their gradients";
+        let mut buffers = engine.allocate(&mut *session, &sizes, label)?.into_iter();
+        let mut next = || buffers.next().expect("one for each size");
         let mut tensors = Vec::new();
-        for (index, declaration) in graph.declarations().into_iter().enumerate() {
-            let len = element_count(&declaration.shape)?;
-            let weight = matches!(declaration.role, Role::Weight | Role::Bias);
-            let dtype = if weight { precision.storage } else { precision.parameters };
-            let mut allocate = |dtype: DType, label: &str| session.allocate(len * dtype.size(), label);
-            let value = allocate(dtype, &declaration.name)?;
-            let gradient = match declaration.role.is_buffer() {
-                true => None,
-                false => Some(allocate(dtype, &format!("gradient of {}", declaration.name))?),
-            };
-            let master = match dtype == precision.parameters {
-                true => None,
-                false => {
-                    Some(allocate(precision.parameters, &format!("master copy of {}", declaration.name))?)
-                }
-            };
+        for (index, declaration) in declarations.into_iter().enumerate() {
+            let dtype = dtype_of(declaration.role);
+            let value = next();
+            let gradient = (!declaration.role.is_buffer()).then(&mut next);
+            let master = (dtype != precision.parameters).then(&mut next);
             let values = init::values(options.initialization, &declaration, index, options.seed)?;
             for (dtype, buffer) in [(dtype, Some(value)), (precision.parameters, master)] {
                 if let Some(buffer) = buffer {
@@ -142,7 +151,7 @@ impl Network {
             }
             let info = ParameterInfo { name: declaration.name, shape: declaration.shape };
             let (role, node) = (declaration.role, declaration.node);
-            tensors.push(Stored { info, role, node, dtype, value, master, gradient });
+            tensors.push(Stored { info, role, node, dtype, value, master, gradient, batches_tracked: 0 });
         }
         let settings = Settings {
             kinks: graph.nodes.iter().map(|n| n.layer.default_kink()).collect(),
@@ -282,7 +291,8 @@ impl Network {
     /// Overwrites a parameter with values of the same shape, of type `precision().parameters`.
     pub fn set_parameter(&mut self, name: &str, values: View) -> Result<()> {
         let index = self.find("parameter", name)?;
-        self.write_value(index, values)
+        self.write_value(index, values)?;
+        self.settle()
     }
 
     /// A copy of a buffer (running statistics), of type `precision().parameters`.
@@ -294,7 +304,8 @@ impl Network {
     /// Overwrites a buffer with values of the same shape, of type `precision().parameters`.
     pub fn set_buffer(&mut self, name: &str, values: View) -> Result<()> {
         let index = self.find("buffer", name)?;
-        self.write_value(index, values)
+        self.write_value(index, values)?;
+        self.settle()
     }
 
     /// A copy of the gradient that the last backward pass left, of type `precision().parameters`.
@@ -318,18 +329,23 @@ impl Network {
         self.read_tensor(buffer, self.precision.parameters, &shape)
     }
 
+    /// To be followed by [`Network::settle`].
     pub(super) fn write_value(&mut self, index: usize, values: View) -> Result<()> {
         let tensor = &self.tensors[index];
         check(&tensor.info.name, values, self.precision.parameters, &tensor.info.shape)?;
         let (value, master, dtype) = (tensor.value, tensor.master, tensor.dtype);
         self.parameters_change();
         match master {
-            None => self.write(value, values.bytes())?,
+            None => self.write(value, values.bytes()),
             Some(master) => {
                 self.write(master, values.bytes())?;
-                self.write(value, values.to_tensor().to_dtype(dtype).bytes())?;
+                self.write(value, values.to_tensor().to_dtype(dtype).bytes())
             }
         }
+    }
+
+    /// Rounds what has been written to the simulated format, if there is one.
+    pub(super) fn settle(&mut self) -> Result<()> {
         match self.settle {
             Some(program) => self.submit(&[program]),
             None => Ok(()),
@@ -434,11 +450,10 @@ impl Network {
         self.settings.step = steps;
     }
 
-    /// A zeroed buffer of type `precision().parameters` for optimizer state.
-    pub(crate) fn allocate(&mut self, elements: usize, label: &str) -> Result<BufferId> {
-        let bytes = elements * self.precision.parameters.size();
+    /// Zeroed buffers of these sizes in bytes, all or none.
+    pub(crate) fn allocate(&mut self, sizes: &[usize], label: &str) -> Result<Vec<BufferId>> {
         let _serial = self.engine.lock();
-        self.session.allocate(bytes, label)
+        self.engine.allocate(&mut *self.session, sizes, label)
     }
 
     /// A copy of optimizer state, of type `precision().parameters`.
@@ -451,14 +466,14 @@ impl Network {
         self.write(buffer, values.bytes())
     }
 
-    /// Prepares an optimizer's calls.
+    /// Prepares calls of an optimizer or a comparison.
     pub(crate) fn prepare(&mut self, calls: Vec<Call>) -> Result<ProgramId> {
         let calls = with_rounding(calls, self.precision.simulated, 4);
         let _serial = self.engine.lock();
         self.session.prepare(&calls)
     }
 
-    /// Gives an optimizer's memory back.
+    /// Gives the memory of an optimizer or a comparison back.
     pub(crate) fn release(&mut self, buffers: &[BufferId], programs: &[ProgramId]) {
         let _serial = self.engine.lock();
         self.session.release(buffers, programs);
@@ -539,4 +554,29 @@ pub(super) fn check(argument: &str, view: View, dtype: DType, shape: &[usize]) -
         return Err(Error::shape(argument, format!("{shape:?}"), view.shape()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A step that was skipped has not changed what the stored activations belong to.
+    #[test]
+    fn a_backward_pass_drops_what_its_forward_pass_dropped() {
+        let mut graph = Graph::new([1, 4, 4]);
+        let x = graph.flatten("flatten", graph.input()).unwrap();
+        let x = graph.linear("first", x, 20, true).unwrap();
+        let x = graph.dropout("dropout", x, 0.5).unwrap();
+        graph.linear("last", x, 3, true).unwrap();
+        let mut network = Network::new(&Engine::cpu(), &graph, DType::F32, 1).unwrap();
+        let x = Tensor::from_f64(DType::F32, &[2, 1, 4, 4], &[0.5; 32]).unwrap();
+        network.loss_and_gradients(x.view(), &[0, 1]).unwrap();
+        let gradient = network.gradient("first.bias").unwrap();
+        network.skip_step();
+        network.backward().unwrap();
+        assert_eq!(network.gradient("first.bias").unwrap(), gradient);
+        assert_eq!(network.steps(), 1);
+        network.loss_and_gradients(x.view(), &[0, 1]).unwrap();
+        assert_ne!(network.gradient("first.bias").unwrap(), gradient, "another step drops others");
+    }
 }

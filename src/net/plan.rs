@@ -78,6 +78,9 @@ pub(super) struct Plan {
     pub counts: Vec<Option<usize>>,
 }
 
+/// Largest number of elements of one tensor: GPU kernels index with 32 bits.
+const MAX_ELEMENTS: usize = i32::MAX as usize;
+
 /// Marks a buffer number of a plan as a slot until [`Plan::relocate`].
 const SLOT: u32 = 1 << 31;
 
@@ -146,9 +149,12 @@ impl Builder<'_> {
 
     /// Elements of a layer's output for the whole batch.
     fn len(&self, node: usize) -> Result<usize> {
+        let node = &self.graph.nodes[node];
         let mut shape = vec![self.batch];
-        shape.extend(&self.graph.nodes[node].shape);
-        element_count(&shape)
+        shape.extend(&node.shape);
+        element_count(&shape).ok().filter(|&len| len <= MAX_ELEMENTS).ok_or_else(|| {
+            Error::shape(format!("layer {}", node.name), format!("at most {MAX_ELEMENTS} elements"), &shape)
+        })
     }
 
     /// Calls name values by their index until slots are assigned.
@@ -212,10 +218,12 @@ impl Builder<'_> {
         let &[classes] = graph.output_shape() else {
             return Err(Error::shape("output of the network", "[classes]", graph.output_shape()));
         };
+        // No product below exceeds these by more than the size of an element.
+        for node in 0..graph.nodes.len() {
+            self.len(node)?;
+        }
         let own = Place::Own(None);
-        let x_bytes = self.len(0)?.checked_mul(self.dtype.size());
-        let x_bytes = x_bytes.ok_or_else(|| Error::shape("x", "a batch that fits memory", &[self.batch]))?;
-        let x = self.value(x_bytes, own);
+        let x = self.value(self.len(0)? * self.dtype.size(), own);
         let labels = self.value(self.batch * 4, own);
         let wide_loss = self.precision.is_mixed();
         let loss_bytes = if wide_loss { self.accumulate_bytes() } else { self.dtype.size() };

@@ -18,6 +18,8 @@ pub(super) struct StoredForward {
     mode: Mode,
     /// The choices under which it was made.
     kinks: Vec<Option<Kink>>,
+    /// The step in which it was made: a further backward pass draws the same random numbers.
+    step: u64,
     /// No parameter has changed since: a further backward pass would be one of the same function.
     pub same_parameters: bool,
 }
@@ -113,8 +115,12 @@ impl Network {
         if !shares_forward(&stored.kinks, &self.settings.kinks) {
             return Err(refuse("a coupled choice has a forward pass of its own"));
         }
+        let step = stored.step;
         let backward = self.stored_plan().ok_or_else(|| refuse("there are no stored activations"))?.backward;
-        self.submit(&[backward])
+        let present = std::mem::replace(&mut self.settings.step, step);
+        let done = self.submit(&[backward]);
+        self.settings.step = present;
+        done
     }
 
     /// The loss of the last [`Network::loss_and_gradients`], training step or evaluation.
@@ -221,22 +227,17 @@ impl Network {
     fn make_plan(&mut self, batch: usize, mode: Mode) -> Result<Planned> {
         let mut plan = Plan::new(&self.graph, &self.parameter_buffers(), self.precision, batch, mode)?;
         let label = format!("activations of a batch of {batch}");
-        self.engine.admit(&*self.session, &plan.slots, &label)?;
-        let mut buffers = Vec::new();
+        let buffers = self.engine.allocate(&mut *self.session, &plan.slots, &label)?;
+        plan.relocate(&buffers);
         let mut programs = Vec::new();
-        let mut prepare = || -> Result<()> {
-            for &bytes in &plan.slots {
-                buffers.push(self.session.allocate(bytes, &label)?);
+        for calls in [&plan.forward, &plan.loss, &plan.backward] {
+            match self.session.prepare(calls) {
+                Ok(program) => programs.push(program),
+                Err(error) => {
+                    self.session.release(&buffers, &programs);
+                    return Err(error);
+                }
             }
-            plan.relocate(&buffers);
-            for calls in [&plan.forward, &plan.loss, &plan.backward] {
-                programs.push(self.session.prepare(calls)?);
-            }
-            Ok(())
-        };
-        if let Err(error) = prepare() {
-            self.session.release(&buffers, &programs);
-            return Err(error);
         }
         let [forward, loss, backward] = programs[..] else { unreachable!("three programs were prepared") };
         Ok(Planned { batch, mode, plan, buffers, forward, loss, backward })
@@ -261,8 +262,13 @@ impl Network {
     /// A training run has left its activations and gradients.
     pub(super) fn store(&mut self, batch: usize, mode: Mode, same_parameters: bool) {
         self.gradient_scale = self.settings.loss_scale;
-        let kinks = self.settings.kinks.clone();
-        self.stored = Some(StoredForward { batch, mode, kinks, same_parameters });
+        let (kinks, step) = (self.settings.kinks.clone(), self.settings.step);
+        self.stored = Some(StoredForward { batch, mode, kinks, step, same_parameters });
+        if self.settings.track_running_stats && !self.frozen {
+            for tensor in &mut self.tensors {
+                tensor.batches_tracked = tensor.batches_tracked.saturating_add(1);
+            }
+        }
     }
 
     /// Checks and writes a batch: the programs that are to run on it.

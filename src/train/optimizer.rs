@@ -222,45 +222,40 @@ impl Optimizer {
     pub fn new(network: &mut Network, options: impl Into<OptimizerOptions>) -> Result<Optimizer> {
         let options = options.into();
         options.validate()?;
+        for group in &options.groups {
+            if let Selection::Names(pattern) = &group.selection
+                && !network.trainables().any(|t| group.selection.holds(&t))
+            {
+                return Err(Error::invalid("groups", "a pattern that matches a parameter", pattern));
+            }
+        }
         let dtype = network.precision().parameters;
         let algorithm = options.algorithm;
-        let mut states: Vec<State> = Vec::new();
+        let names = algorithm.states();
+        let sizes = network.trainables().flat_map(|t| vec![t.len * dtype.size(); names.len()]);
+        let buffers = network.allocate(&sizes.collect::<Vec<_>>(), "optimizer state")?;
+        let mut left = buffers.iter();
+        let mut states = Vec::new();
         let mut calls = Vec::new();
-        let shapes: Vec<Vec<usize>> = network.parameters().map(|p| p.shape.clone()).collect();
-        let wanted: Vec<(Call, Option<BufferId>, String, usize)> = network
-            .trainables()
-            .map(|t| {
-                // The last group is that of all others.
-                let groups = options.groups.iter();
-                let group = groups.clone().position(|g| g.selection.holds(&t)).unwrap_or(groups.len());
-                let op = algorithm.op(t.len, t.copy.is_some());
-                let call = Call { op, dtype, reads: vec![t.gradient], writes: vec![t.param], site: group };
-                (call, t.copy, t.name.to_string(), t.len)
-            })
-            .collect();
-        for ((mut call, copy, name, len), shape) in wanted.into_iter().zip(shapes) {
-            for state in algorithm.states() {
-                let name = format!("{name}.{state}");
-                let buffer = match network.allocate(len, &name) {
-                    Ok(buffer) => buffer,
-                    Err(error) => {
-                        network.release(&buffers(&states), &[]);
-                        return Err(error);
-                    }
-                };
-                call.writes.push(buffer);
-                states.push(State { name, shape: shape.clone(), buffer });
+        for (t, info) in network.trainables().zip(network.parameters()) {
+            let own = left.by_ref().take(names.len());
+            let mut writes = vec![t.param];
+            for (state, &buffer) in names.iter().zip(own) {
+                writes.push(buffer);
+                states.push(State { name: format!("{}.{state}", t.name), shape: info.shape.clone(), buffer });
             }
-            call.writes.extend(copy);
-            calls.push(call);
+            writes.extend(t.copy);
+            // The last group is that of all others.
+            let groups = options.groups.iter();
+            let site = groups.clone().position(|g| g.selection.holds(&t)).unwrap_or(groups.len());
+            let op = algorithm.op(t.len, t.copy.is_some());
+            calls.push(Call { op, dtype, reads: vec![t.gradient], writes, site });
         }
-        let program = match network.prepare(calls) {
-            Ok(program) => program,
-            Err(error) => {
-                network.release(&buffers(&states), &[]);
-                return Err(error);
-            }
-        };
+        let program = network.prepare(calls);
+        if program.is_err() {
+            network.release(&buffers, &[]);
+        }
+        let program = program?;
         if let Some(scaler) = &options.grad_scaler {
             network.set_loss_scale(scaler.scale)?;
         }
@@ -392,7 +387,8 @@ impl Optimizer {
 
     /// [`Optimizer::release`] for an owner that cannot part with it yet. It makes no step after that.
     pub(crate) fn give_back(&mut self, network: &mut Network) {
-        network.release(&buffers(&self.states), &[self.program]);
+        let buffers: Vec<BufferId> = self.states.iter().map(|s| s.buffer).collect();
+        network.release(&buffers, &[self.program]);
         self.states.clear();
     }
 
@@ -416,8 +412,4 @@ impl Optimizer {
         }
         Ok(())
     }
-}
-
-fn buffers(states: &[State]) -> Vec<BufferId> {
-    states.iter().map(|s| s.buffer).collect()
 }

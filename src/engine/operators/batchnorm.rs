@@ -101,8 +101,8 @@ impl Engine {
         let mut unused = [Tensor::zeros(of, &channels)?, Tensor::zeros(of, &channels)?];
         let [mean, var] = &mut unused;
         let running = running.unwrap_or(RunningStatistics { mean: mean.view_mut(), var: var.view_mut() });
-        expect_out("running mean", of, &channels, &running.mean)?;
-        expect_out("running var", of, &channels, &running.var)?;
+        expect_out("running_mean", of, &channels, &running.mean)?;
+        expect_out("running_var", of, &channels, &running.var)?;
         let BatchNormOptions { eps, momentum } = *options;
         self.execute(
             Op::BatchNormForward { geometry, eps, momentum, parameters: of },
@@ -133,8 +133,8 @@ impl Engine {
         let of = parameter_type(&x, &parameters.weight)?;
         expect_view("weight", of, &channels, &parameters.weight)?;
         expect_view("bias", of, &channels, &parameters.bias)?;
-        expect_view("running mean", of, &channels, &running.mean)?;
-        expect_view("running var", of, &channels, &running.var)?;
+        expect_view("running_mean", of, &channels, &running.mean)?;
+        expect_view("running_var", of, &channels, &running.var)?;
         expect_out("y", x.dtype(), x.shape(), &y)?;
         let op = Op::BatchNormInference { geometry, eps: options.eps, parameters: of };
         let reads =
@@ -179,8 +179,8 @@ impl Engine {
         let (geometry, channels) = geometry(&x)?;
         let of = parameter_type(&x, &weight)?;
         expect_view("weight", of, &channels, &weight)?;
-        expect_view("running mean", of, &channels, &running.mean)?;
-        expect_view("running var", of, &channels, &running.var)?;
+        expect_view("running_mean", of, &channels, &running.mean)?;
+        expect_view("running_var", of, &channels, &running.var)?;
         let op = Op::BatchNormInferenceBackward { geometry, eps: options.eps, parameters: of };
         self.differentiate(op, [x, gy, weight, running.mean, running.var], gradients)
     }
