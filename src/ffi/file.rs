@@ -42,8 +42,11 @@ pub unsafe extern "C" fn tb_network_load(
 }
 
 /// Writes a whole run to a safetensors file: the network's parameters and buffers, the optimizer's state, the counters
-/// that random draws and bias corrections depend on, learning rate and loss scale. The file appears whole or not at
-/// all.
+/// that random draws and bias corrections depend on, learning rate and loss scale, and the names of precision and
+/// algorithm. The file appears whole or not at all.
+///
+/// Seed, choices at kinks, `tb_network_freeze_batchnorm`, `tb_network_set_reduction_order` and the other scalars of the
+/// optimizer are not in it: who goes on with the run sets them again.
 ///
 /// @param path  where; a file that is there is replaced
 /// @return `TB_STATUS_IO`
@@ -58,11 +61,11 @@ pub unsafe extern "C" fn tb_optimizer_save(optimizer: *const tb_optimizer, path:
     })
 }
 
-/// Goes on with a run that `tb_optimizer_save` wrote, for a network and an optimizer created with the same options:
-/// the next steps give the bits that they would have given there.
+/// Goes on with a run that `tb_optimizer_save` wrote, for a network and an optimizer created with the same options,
+/// under the same choices: the next steps give the bits that they would have given there.
 ///
 /// @param path  the file
-/// @return `TB_STATUS_IO`; `TB_STATUS_FORMAT` for a damaged file, or one of another network, precision or optimizer:
+/// @return `TB_STATUS_IO`; `TB_STATUS_FORMAT` for a damaged file, or one of another network, precision or algorithm:
 ///         the message says what differs. Network and optimizer then stay as they were.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tb_optimizer_load(optimizer: *const tb_optimizer, path: *const c_char) -> tb_status {

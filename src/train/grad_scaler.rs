@@ -13,7 +13,7 @@ pub struct GradScaler {
     pub backoff_factor: f64,
     /// Good steps until the scale grows.
     pub growth_interval: u64,
-    /// Good steps since it last changed.
+    /// Good steps since it last changed, below `growth_interval`.
     pub growth_tracker: u64,
 }
 
@@ -43,6 +43,10 @@ impl GradScaler {
         if self.growth_interval == 0 {
             return Err(Error::invalid("growth_interval", "at least 1", 0));
         }
+        if self.growth_tracker >= self.growth_interval {
+            let expected = format!("below growth_interval, {}", self.growth_interval);
+            return Err(Error::invalid("growth_tracker", expected, self.growth_tracker));
+        }
         Ok(())
     }
 
@@ -55,7 +59,7 @@ impl GradScaler {
             return;
         }
         self.growth_tracker += 1;
-        if self.growth_tracker == self.growth_interval {
+        if self.growth_tracker >= self.growth_interval {
             let grown = self.scale * self.growth_factor;
             self.scale = if grown <= f32::MAX as f64 { grown } else { self.scale };
             self.growth_tracker = 0;
@@ -78,5 +82,6 @@ mod tests {
         let s = 65536.0;
         assert_eq!(seen, [s, s, s / 2.0, s / 2.0, s / 2.0, s, s, s, 2.0 * s, s]);
         assert!(GradScaler { backoff_factor: 1.0, ..Default::default() }.validate().is_err());
+        assert!(GradScaler { growth_tracker: 2000, ..Default::default() }.validate().is_err());
     }
 }

@@ -59,7 +59,17 @@ impl Algorithm {
         }
     }
 
-    fn with(mut self, learning_rate: f64, weight_decay: Option<f64>) -> Algorithm {
+    /// PyTorch's name for it, as modules spell it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Algorithm::Sgd(_) => "sgd",
+            Algorithm::Adam(o) if o.decoupled => "adamw",
+            Algorithm::Adam(_) => "adam",
+            Algorithm::RmsProp(_) => "rms_prop",
+        }
+    }
+
+    pub(super) fn with(mut self, learning_rate: f64, weight_decay: Option<f64>) -> Algorithm {
         let (rate, decay) = match &mut self {
             Algorithm::Sgd(o) => (&mut o.learning_rate, &mut o.weight_decay),
             Algorithm::Adam(o) => (&mut o.learning_rate, &mut o.weight_decay),
@@ -112,7 +122,7 @@ fn if_any(names: &[(&'static str, bool)]) -> Vec<&'static str> {
 /// Which parameters a group holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// Names that match a pattern with `*` and `?`: `features.0.*`, `*.bias`.
+    /// Names that match a pattern with `*` and `?`: `features.0.*`, `*.bias`. One that matches none is refused.
     Names(String),
     /// Biases, and weights and biases of batch normalisation.
     NormsAndBiases,
@@ -175,7 +185,7 @@ impl<A: Into<Algorithm>> From<A> for OptimizerOptions {
 }
 
 impl OptimizerOptions {
-    fn validate(&self) -> Result<()> {
+    pub(super) fn validate(&self) -> Result<()> {
         self.algorithm.validate()?;
         for group in &self.groups {
             let rate = self.algorithm.learning_rate() * group.learning_rate_factor;
@@ -355,26 +365,22 @@ impl Optimizer {
         self.states.iter().map(|s| (format!("{prefix}{}", s.name), s.shape.clone(), dtype)).collect()
     }
 
-    /// Takes state tensors from a file that holds them, and the counters that belong to them.
+    /// Takes state tensors from a file that holds them, with the options and the number of steps that belong to them.
     pub(super) fn restore(
         &mut self,
         network: &mut Network,
         file: &TensorFile,
         prefix: &str,
+        options: OptimizerOptions,
         steps: u64,
-        scaler: Option<(f64, u64)>,
     ) -> Result<()> {
-        self.check(network)?;
-        if let (Some(own), Some((scale, growth_tracker))) = (self.options.grad_scaler, scaler) {
-            let scaler = GradScaler { scale, growth_tracker, ..own };
-            scaler.validate()?;
-            network.set_loss_scale(scale)?;
-            self.options.grad_scaler = Some(scaler);
+        if let Some(scaler) = &options.grad_scaler {
+            network.set_loss_scale(scaler.scale)?;
         }
         for state in &self.states {
             network.write_state(state.buffer, file.tensors[&format!("{prefix}{}", state.name)].view())?;
         }
-        self.steps = steps;
+        (self.options, self.steps) = (options, steps);
         Ok(())
     }
 
@@ -406,7 +412,7 @@ impl Optimizer {
         groups.chain([algorithm]).map(|a| a.settings(self.steps)).collect()
     }
 
-    fn check(&self, network: &Network) -> Result<()> {
+    pub(super) fn check(&self, network: &Network) -> Result<()> {
         if network.id() != self.network {
             return Err(Error::invalid("network", "the one that this optimizer was created for", "another"));
         }

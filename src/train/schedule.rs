@@ -54,19 +54,22 @@ impl Schedule {
         }
     }
 
-    /// The rate in epoch `epoch`, from 0, where `base` is that of epoch 0.
+    /// The rate in epoch `epoch`, from 0, where `base` is that of epoch 0. A period of 0, which
+    /// [`Schedule::validate`] refuses, counts as 1.
     pub fn learning_rate(&self, base: f64, epoch: u64) -> f64 {
-        let power = |gamma: f64, exponent: u64| gamma.powi(exponent.min(i32::MAX as u64) as i32);
+        // libm's power has the same bits everywhere.
+        let power = |gamma: f64, exponent: u64| libm::pow(gamma, exponent as f64);
         match self {
             Schedule::Constant => base,
-            Schedule::Step { step_size, gamma } => base * power(*gamma, epoch / step_size),
+            Schedule::Step { step_size, gamma } => base * power(*gamma, epoch / step_size.max(&1)),
             Schedule::MultiStep { milestones, gamma } => {
                 base * power(*gamma, milestones.iter().filter(|&&m| m <= epoch).count() as u64)
             }
             Schedule::Exponential { gamma } => base * power(*gamma, epoch),
             Schedule::Cosine { t_max, eta_min } => {
+                let t_max = (*t_max).max(1);
                 // Reduced to one period, so that pi times a large number loses nothing.
-                let phase = (epoch % t_max.saturating_mul(2)) as f64 / *t_max as f64;
+                let phase = (epoch % t_max.saturating_mul(2)) as f64 / t_max as f64;
                 eta_min + (base - eta_min) * (1.0 + libm::cos(PI * phase)) / 2.0
             }
         }
@@ -86,6 +89,7 @@ mod tests {
             Schedule::MultiStep { milestones: vec![1], gamma: -1.0 },
         ] {
             assert!(schedule.validate().is_err(), "{schedule:?}");
+            schedule.learning_rate(0.1, 3);
         }
     }
 
