@@ -2,7 +2,6 @@
 
 use bytemuck::Pod;
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use std::fmt;
 use std::str::FromStr;
 
@@ -196,7 +195,7 @@ impl Element for f16 {
     type Acc = f32;
     #[inline(always)]
     fn from_acc(value: f32) -> f16 {
-        f16::from_f32(value)
+        rounded_to_f16(round_to_f16(value))
     }
     #[inline(always)]
     fn to_f64(self) -> f64 {
@@ -220,44 +219,78 @@ impl Element for f16 {
     #[inline]
     fn promote<'a>(source: &'a [f16], scratch: &'a mut Vec<f32>) -> &'a [f32] {
         scratch.resize(source.len(), 0.0);
-        source.convert_to_f32_slice(scratch);
+        to_f32(source, scratch);
         scratch
     }
     #[inline]
     fn demote_into<R>(target: &mut [f16], scratch: &mut Vec<f32>, fill: impl FnOnce(&mut [f32]) -> R) -> R {
         scratch.resize(target.len(), 0.0);
         let result = fill(scratch);
-        target.convert_from_f32_slice(scratch);
+        to_f16(scratch, target);
         result
     }
     #[inline]
     fn image<'a>(target: &'a mut [f16], scratch: &'a mut Vec<f32>) -> &'a mut [f32] {
         scratch.resize(target.len(), 0.0);
-        target.convert_to_f32_slice(scratch);
+        to_f32(target, scratch);
         scratch
     }
     #[inline]
     fn store(target: &mut [f16], scratch: &[f32]) {
-        target.convert_from_f32_slice(scratch);
+        to_f16(scratch, target);
     }
+}
+
+// The `half` crate converts eight elements a call; loops over these functions vectorise.
+
+#[multiversion::multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
+    "x86_64+avx2+fma+bmi1+bmi2"
+))]
+fn to_f32(source: &[f16], target: &mut [f32]) {
+    for (target, source) in target.iter_mut().zip(source) {
+        let bits = source.to_bits() as u32;
+        // The exponent's bias differs by 112; the product is exact, for subnormals too.
+        let finite = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
+        let special = f32::from_bits(0x7f80_0000 | (bits & 0x3ff) << 13);
+        let magnitude = if bits & 0x7c00 == 0x7c00 { special } else { finite };
+        *target = f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16);
+    }
+}
+
+#[multiversion::multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
+    "x86_64+avx2+fma+bmi1+bmi2"
+))]
+fn to_f16(source: &[f32], target: &mut [f16]) {
+    for (target, &source) in target.iter_mut().zip(source) {
+        *target = rounded_to_f16(round_to_f16(source));
+    }
+}
+
+/// A number that binary16 holds.
+#[inline(always)]
+fn rounded_to_f16(value: f32) -> f16 {
+    let sign = (value.to_bits() >> 16) & 0x8000;
+    let finite = (value.abs() * f32::from_bits((127 - 112) << 23)).to_bits() >> 13;
+    let special = if value.is_nan() { 0x7e00 } else { 0x7c00 };
+    let magnitude = if value.abs() < f32::INFINITY { finite } else { special };
+    f16::from_bits((sign | magnitude) as u16)
 }
 
 /// `value` rounded to binary16, to nearest even, as an `f32`; branch-free, so that loops over it vectorise.
 #[inline(always)]
 pub(crate) fn round_to_f16(value: f32) -> f32 {
-    let bits = value.to_bits();
-    let sign = bits & 0x8000_0000;
-    let magnitude = f32::from_bits(bits & 0x7fff_ffff);
-    // Normal range: keep 10 fraction bits.
-    let m = bits & 0x7fff_ffff;
-    let normal = f32::from_bits((m + 0x0fff + ((m >> 13) & 1)) & !0x1fff);
-    // Below 2^-14 the spacing is 2^-24, which is the spacing of f32 between 0.5 and 1.
-    let subnormal = (magnitude + 0.5) - 0.5;
-    let rounded = if magnitude < 6.103_515_6e-5 { subnormal } else { normal };
-    // 65520 is half-way between the largest half, 65504, and 2^16.
+    const SIGN: u32 = 0x8000_0000;
+    let magnitude = value.abs();
+    // The power of two at or below the value, but at least that of the smallest normal half. A sum with 1.5 * 2^13 times
+    // that has the last place of the half, and its addition rounds to it.
+    let power = f32::from_bits(value.to_bits() & 0x7f80_0000).max(6.103_515_6e-5);
+    let large = power * 12288.0;
+    let rounded = (magnitude + large) - large;
+    // 65520 is half-way between the largest half, 65504, and 2^16; infinity itself has become NaN.
     let rounded = if magnitude >= 65520.0 { f32::INFINITY } else { rounded };
-    let rounded = if magnitude.is_nan() { magnitude } else { rounded };
-    f32::from_bits(rounded.to_bits() | sign)
+    f32::from_bits(rounded.to_bits() | (value.to_bits() & SIGN))
 }
 
 /// Runs `$body` with `$t` bound to the Rust type of a [`DType`].
@@ -297,6 +330,21 @@ mod tests {
                     let expected = f16::from_f32(v).to_f32();
                     assert_eq!(round_to_f16(v).to_bits(), expected.to_bits(), "{v:e}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn slices_convert_as_in_half() {
+        let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+        let (mut wide, mut back) = (vec![0.0; all.len()], vec![f16::ZERO; all.len()]);
+        to_f32(&all, &mut wide);
+        to_f16(&wide, &mut back);
+        for ((half, wide), back) in all.iter().zip(&wide).zip(&back) {
+            if half.is_nan() {
+                assert!(wide.is_nan() && back.is_nan() && wide.is_sign_negative() == back.is_sign_negative());
+            } else {
+                assert_eq!((wide.to_bits(), back), (half.to_f32().to_bits(), half));
             }
         }
     }

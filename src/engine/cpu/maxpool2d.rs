@@ -53,8 +53,8 @@ pub(super) fn forward<T: Element<Acc: Pooled>>(
 
 /// Kernel 2, stride 2, no padding: rows of windows, branch-free.
 #[multiversion::multiversion(targets(
-    "x86_64+avx2+fma+bmi1+bmi2",
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq"
+    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
+    "x86_64+avx2+fma+bmi1+bmi2"
 ))]
 fn forward_2x2<A: Accumulator>(g: &Pool2dGeometry, x: &[A], y: &mut [A], ties: &mut [u8]) {
     let width = g.input[1];

@@ -57,8 +57,8 @@ impl<A: Accumulator> Prepare<A> {
 }
 
 #[multiversion::multiversion(targets(
-    "x86_64+avx2+fma+bmi1+bmi2",
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq"
+    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
+    "x86_64+avx2+fma+bmi1+bmi2"
 ))]
 fn prepare_block<T: Element>(
     prepare: Prepare<T::Acc>,
@@ -145,8 +145,8 @@ pub(super) fn sgd<T: Element<Acc: Pooled>, G: Element<Acc = T::Acc>>(
 }
 
 #[multiversion::multiversion(targets(
-    "x86_64+avx2+fma+bmi1+bmi2",
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq"
+    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
+    "x86_64+avx2+fma+bmi1+bmi2"
 ))]
 fn sgd_block<T: Element>(
     settings: &SgdSettings,
@@ -189,8 +189,8 @@ pub(super) fn adam<T: Element<Acc: Pooled>, G: Element<Acc = T::Acc>>(
 }
 
 #[multiversion::multiversion(targets(
-    "x86_64+avx2+fma+bmi1+bmi2",
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq"
+    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
+    "x86_64+avx2+fma+bmi1+bmi2"
 ))]
 fn adam_block<T: Element>(
     settings: &AdamSettings,
@@ -234,8 +234,8 @@ pub(super) fn rms_prop<T: Element<Acc: Pooled>, G: Element<Acc = T::Acc>>(
 }
 
 #[multiversion::multiversion(targets(
-    "x86_64+avx2+fma+bmi1+bmi2",
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq"
+    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
+    "x86_64+avx2+fma+bmi1+bmi2"
 ))]
 fn rms_prop_block<T: Element>(
     settings: &RmsPropSettings,
