@@ -96,7 +96,11 @@ pub(crate) trait Element: Pod + Send + Sync + Default {
     const ZERO: Self;
     type Acc: Accumulator<Acc = Self::Acc>;
 
+    fn to_acc(self) -> Self::Acc;
+    /// Rounds once, to nearest even.
     fn from_acc(value: Self::Acc) -> Self;
+    /// Of a number that this type holds.
+    fn from_rounded(value: Self::Acc) -> Self;
     fn to_f64(self) -> f64;
     /// Rounds once, to nearest even.
     fn from_f64(value: f64) -> Self;
@@ -110,17 +114,6 @@ pub(crate) trait Element: Pod + Send + Sync + Default {
         scratch: &mut Vec<Self::Acc>,
         fill: impl FnOnce(&mut [Self::Acc]) -> R,
     ) -> R;
-    /// The accumulate-type image of `target`, to be changed in place and then written back by [`Element::store`];
-    /// `scratch` is used only where that needs a copy.
-    fn image<'a>(target: &'a mut [Self], scratch: &'a mut Vec<Self::Acc>) -> &'a mut [Self::Acc];
-    /// Rounds the image in `scratch`, if there is one, into `target`.
-    fn store(target: &mut [Self], scratch: &[Self::Acc]);
-    /// Lets `change` read and write the accumulate-type image of `target`.
-    #[inline(always)]
-    fn update(target: &mut [Self], scratch: &mut Vec<Self::Acc>, change: impl FnOnce(&mut [Self::Acc])) {
-        change(Self::image(target, scratch));
-        Self::store(target, scratch);
-    }
 }
 
 macro_rules! accumulator {
@@ -154,7 +147,15 @@ macro_rules! accumulator {
             const ZERO: Self = 0.0;
             type Acc = $t;
             #[inline(always)]
+            fn to_acc(self) -> $t {
+                self
+            }
+            #[inline(always)]
             fn from_acc(value: $t) -> $t {
+                value
+            }
+            #[inline(always)]
+            fn from_rounded(value: $t) -> $t {
                 value
             }
             #[inline(always)]
@@ -177,12 +178,6 @@ macro_rules! accumulator {
             fn demote_into<R>(target: &mut [$t], _: &mut Vec<$t>, fill: impl FnOnce(&mut [$t]) -> R) -> R {
                 fill(target)
             }
-            #[inline(always)]
-            fn image<'a>(target: &'a mut [$t], _: &'a mut Vec<$t>) -> &'a mut [$t] {
-                target
-            }
-            #[inline(always)]
-            fn store(_: &mut [$t], _: &[$t]) {}
         }
     };
 }
@@ -193,9 +188,27 @@ accumulator!(f64, libm::exp, libm::log);
 impl Element for f16 {
     const ZERO: Self = f16::ZERO;
     type Acc = f32;
+    /// Branch-free, so that loops over it vectorise.
+    #[inline(always)]
+    fn to_acc(self) -> f32 {
+        let bits = self.to_bits() as u32;
+        // The exponent's bias differs by 112; the product is exact, for subnormals too.
+        let finite = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
+        let special = f32::from_bits(0x7f80_0000 | (bits & 0x3ff) << 13);
+        let magnitude = if bits & 0x7c00 == 0x7c00 { special } else { finite };
+        f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
+    }
     #[inline(always)]
     fn from_acc(value: f32) -> f16 {
-        rounded_to_f16(round_to_f16(value))
+        f16::from_rounded(round_to_f16(value))
+    }
+    #[inline(always)]
+    fn from_rounded(value: f32) -> f16 {
+        let sign = (value.to_bits() >> 16) & 0x8000;
+        let finite = (value.abs() * f32::from_bits((127 - 112) << 23)).to_bits() >> 13;
+        let special = if value.is_nan() { 0x7e00 } else { 0x7c00 };
+        let magnitude = if value.abs() < f32::INFINITY { finite } else { special };
+        f16::from_bits((sign | magnitude) as u16)
     }
     #[inline(always)]
     fn to_f64(self) -> f64 {
@@ -229,53 +242,20 @@ impl Element for f16 {
         to_f16(scratch, target);
         result
     }
-    #[inline]
-    fn image<'a>(target: &'a mut [f16], scratch: &'a mut Vec<f32>) -> &'a mut [f32] {
-        scratch.resize(target.len(), 0.0);
-        to_f32(target, scratch);
-        scratch
-    }
-    #[inline]
-    fn store(target: &mut [f16], scratch: &[f32]) {
-        to_f16(scratch, target);
-    }
 }
 
 // The `half` crate converts eight elements a call; loops over these functions vectorise.
 
-#[multiversion::multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
-    "x86_64+avx2+fma+bmi1+bmi2"
-))]
-fn to_f32(source: &[f16], target: &mut [f32]) {
-    for (target, source) in target.iter_mut().zip(source) {
-        let bits = source.to_bits() as u32;
-        // The exponent's bias differs by 112; the product is exact, for subnormals too.
-        let finite = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
-        let special = f32::from_bits(0x7f80_0000 | (bits & 0x3ff) << 13);
-        let magnitude = if bits & 0x7c00 == 0x7c00 { special } else { finite };
-        *target = f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16);
+vectorised! {
+    fn to_f32(source: &[f16], target: &mut [f32]) {
+        target.iter_mut().zip(source).for_each(|(target, source)| *target = source.to_acc());
     }
 }
 
-#[multiversion::multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
-    "x86_64+avx2+fma+bmi1+bmi2"
-))]
-fn to_f16(source: &[f32], target: &mut [f16]) {
-    for (target, &source) in target.iter_mut().zip(source) {
-        *target = rounded_to_f16(round_to_f16(source));
+vectorised! {
+    fn to_f16(source: &[f32], target: &mut [f16]) {
+        target.iter_mut().zip(source).for_each(|(target, &source)| *target = f16::from_acc(source));
     }
-}
-
-/// A number that binary16 holds.
-#[inline(always)]
-fn rounded_to_f16(value: f32) -> f16 {
-    let sign = (value.to_bits() >> 16) & 0x8000;
-    let finite = (value.abs() * f32::from_bits((127 - 112) << 23)).to_bits() >> 13;
-    let special = if value.is_nan() { 0x7e00 } else { 0x7c00 };
-    let magnitude = if value.abs() < f32::INFINITY { finite } else { special };
-    f16::from_bits((sign | magnitude) as u16)
 }
 
 /// `value` rounded to binary16, to nearest even, as an `f32`; branch-free, so that loops over it vectorise.
@@ -292,6 +272,20 @@ pub(crate) fn round_to_f16(value: f32) -> f32 {
     let rounded = if magnitude >= 65520.0 { f32::INFINITY } else { rounded };
     f32::from_bits(rounded.to_bits() | (value.to_bits() & SIGN))
 }
+
+/// Compiles a function for the vector units of several processors too; the best that there is is taken at run time. The
+/// bits are the same: nothing is fused or reordered.
+macro_rules! vectorised {
+    ($($function:tt)*) => {
+        // The first match is taken.
+        #[multiversion::multiversion(targets(
+            "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
+            "x86_64+avx2+fma+bmi1+bmi2"
+        ))]
+        $($function)*
+    };
+}
+pub(crate) use vectorised;
 
 /// Runs `$body` with `$t` bound to the Rust type of a [`DType`].
 macro_rules! with_element {

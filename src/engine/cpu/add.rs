@@ -3,17 +3,17 @@
 use rayon::prelude::*;
 
 use super::BLOCK;
-use super::scratch::{Pooled, Scratch};
-use crate::dtype::Element;
+use crate::dtype::{Element, vectorised};
 
-pub(super) fn forward<T: Element<Acc: Pooled>>(a: &[T], b: &[T], y: &mut [T]) {
-    y.par_chunks_mut(BLOCK).zip(a.par_chunks(BLOCK)).zip(b.par_chunks(BLOCK)).for_each(|((y, a), b)| {
-        let (mut a_scratch, mut b_scratch) = (Scratch::take(), Scratch::take());
-        let (a, b) = (T::promote(a, &mut a_scratch), T::promote(b, &mut b_scratch));
-        T::demote_into(y, &mut Scratch::take(), |y| {
-            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                *y = a + b;
-            }
-        });
-    });
+pub(super) fn forward<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
+    let blocks = y.par_chunks_mut(BLOCK).zip(a.par_chunks(BLOCK)).zip(b.par_chunks(BLOCK));
+    blocks.for_each(|((y, a), b)| forward_block(a, b, y));
+}
+
+vectorised! {
+    fn forward_block<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            *y = T::from_acc(a.to_acc() + b.to_acc());
+        }
+    }
 }

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use super::scratch::{Pooled, Scratch};
 use super::sum::sum_terms;
-use crate::dtype::{Accumulator, Element};
+use crate::dtype::{Accumulator, Element, vectorised};
 use crate::engine::op::Settings;
 use crate::precision::Accumulate;
 use crate::shape::BatchNormGeometry;
@@ -54,15 +54,6 @@ impl Sums {
         }
         sums
     }
-
-    /// sum of `term` over a plane.
-    fn over_plane<T: Element, const K: usize>(
-        &self,
-        slices: [&[T::Acc]; K],
-        term: impl Fn([T::Acc; K]) -> T::Acc,
-    ) -> T::Acc {
-        if self.narrow { sum_terms(slices, term, T::round) } else { sum_terms(slices, term, |sum| sum) }
-    }
 }
 
 pub(super) struct Running<'a, P> {
@@ -87,12 +78,7 @@ pub(super) fn forward<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
     [mean, inv_std]: [&mut [T::Acc]; 2],
     running: Option<Running<P>>,
 ) {
-    let plane = T::Acc::from_f64(g.plane as f64);
-    let [means, vars] = plane_sums(g, [x], |_, [x]| {
-        let rounded = |v| if sums.narrow { T::round(v) } else { v };
-        let mean = rounded(sums.over_plane::<T, 1>([x], |[v]| v) / plane);
-        [mean, rounded(sums.over_plane::<T, 1>([x], |[v]| (v - mean) * (v - mean)) / plane)]
-    });
+    let [means, vars] = plane_sums(g, [x], |_, [x]| plane_statistics(x, sums.narrow));
     let batch = T::Acc::from_f64(g.batch as f64);
     let total = sums.over_samples::<T>(g, |i, _| means[i]);
     mean.iter_mut().zip(total.iter()).for_each(|(mean, &sum)| *mean = sum / batch);
@@ -103,12 +89,9 @@ pub(super) fn forward<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
         let values = g.per_channel() as f64;
         let unbiased = T::Acc::from_f64(values / (values - 1.0));
         let [keep, take] = [1.0 - running.momentum, running.momentum].map(T::Acc::from_f64);
-        P::update(running.mean, &mut Scratch::take(), |running| {
-            running.iter_mut().zip(mean.iter()).for_each(|(r, &v)| *r = keep * *r + take * v);
-        });
-        P::update(running.var, &mut Scratch::take(), |running| {
-            running.iter_mut().zip(var.iter()).for_each(|(r, &v)| *r = keep * *r + take * (v * unbiased));
-        });
+        let follow = |r: &mut P, v| *r = P::from_acc(keep * r.to_acc() + take * v);
+        running.mean.iter_mut().zip(mean.iter()).for_each(|(r, &v)| follow(r, v));
+        running.var.iter_mut().zip(var.iter()).for_each(|(r, &v)| follow(r, v * unbiased));
     }
     normalise::<T, P>(g, x, parameters, [mean, inv_std], y);
 }
@@ -133,17 +116,12 @@ pub(super) fn backward<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
     [mean, inv_std]: [&[T::Acc]; 2],
     gradients: Gradients<T, P>,
 ) {
-    let mut weight_scratch = Scratch::take();
-    let weight = P::promote(weight, &mut weight_scratch);
     let [gradient_sum, dot] = gradient_sums(g, sums, [x, gy], mean);
     let values = T::Acc::from_f64(g.per_channel() as f64);
     for_each_plane(g, [x, gy], gradients.gx, |c, [x, gy], gx| {
-        let (mean, gradient_mean) = (mean[c], gradient_sum[c] / values);
         let slope = dot[c] * inv_std[c] * inv_std[c] / values;
-        let scale = inv_std[c] * weight[c];
-        for ((gx, &x), &g) in gx.iter_mut().zip(x).zip(gy) {
-            *gx = (g - gradient_mean - (x - mean) * slope) * scale;
-        }
+        let scale = inv_std[c] * weight[c].to_acc();
+        backward_plane([mean[c], gradient_sum[c] / values, slope, scale], x, gy, gx);
     });
     parameter_gradients(&gradient_sum, &dot, inv_std, gradients.gweight, gradients.gbias);
 }
@@ -156,13 +134,12 @@ pub(super) fn inference_backward<T: Element<Acc: Pooled>, P: Element<Acc = T::Ac
     running: [&[P]; 2],
     gradients: Gradients<T, P>,
 ) {
-    let mut weight_scratch = Scratch::take();
-    let weight = P::promote(weight, &mut weight_scratch);
     with_running(running, eps, |mean, inv_std| {
         let [gradient_sum, dot] = gradient_sums(g, sums, [x, gy], mean);
         for_each_plane(g, [gy], gradients.gx, |c, [gy], gx| {
-            let scale = inv_std[c] * weight[c];
-            gx.iter_mut().zip(gy).for_each(|(gx, &g)| *gx = g * scale);
+            // Neither 0 changes a bit.
+            let nothing = [0.0, -0.0].map(T::Acc::from_f64);
+            affine_plane([nothing[0], inv_std[c] * weight[c].to_acc(), nothing[1]], gy, gx);
         });
         parameter_gradients(&gradient_sum, &dot, inv_std, gradients.gweight, gradients.gbias);
     });
@@ -176,13 +153,56 @@ fn normalise<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
     [mean, inv_std]: [&[T::Acc]; 2],
     y: &mut [T],
 ) {
-    let (mut weight_scratch, mut bias_scratch) = (Scratch::take(), Scratch::take());
-    let weight = P::promote(weight, &mut weight_scratch);
-    let bias = P::promote(bias, &mut bias_scratch);
     for_each_plane(g, [x], y, |c, [x], y| {
-        let (mean, scale, bias) = (mean[c], inv_std[c] * weight[c], bias[c]);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - mean) * scale + bias);
+        affine_plane([mean[c], inv_std[c] * weight[c].to_acc(), bias[c].to_acc()], x, y);
     });
+}
+
+vectorised! {
+    /// Mean and biased variance of a plane.
+    fn plane_statistics<T: Element>(x: &[T], narrow: bool) -> [T::Acc; 2] {
+        let len = T::Acc::from_f64(x.len() as f64);
+        if narrow {
+            let mean = T::round(sum_terms([x], |[v]| v, T::round) / len);
+            let squares = sum_terms([x], |[v]| (v - mean) * (v - mean), T::round);
+            return [mean, T::round(squares / len)];
+        }
+        let mean = sum_terms([x], |[v]| v, |sum| sum) / len;
+        [mean, sum_terms([x], |[v]| (v - mean) * (v - mean), |sum| sum) / len]
+    }
+}
+
+vectorised! {
+    /// Sum of gy and sum of (x - mean) gy over a plane.
+    fn plane_gradient_sums<T: Element>(x: &[T], gy: &[T], mean: T::Acc, narrow: bool) -> [T::Acc; 2] {
+        let dot = |[v, g]: [T::Acc; 2]| (v - mean) * g;
+        if narrow {
+            [sum_terms([gy], |[g]| g, T::round), sum_terms([x, gy], dot, T::round)]
+        } else {
+            [sum_terms([gy], |[g]| g, |sum| sum), sum_terms([x, gy], dot, |sum| sum)]
+        }
+    }
+}
+
+vectorised! {
+    /// `y = (x - mean) scale + bias`
+    fn affine_plane<T: Element>([mean, scale, bias]: [T::Acc; 3], x: &[T], y: &mut [T]) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y = T::from_acc((x.to_acc() - mean) * scale + bias));
+    }
+}
+
+vectorised! {
+    /// `gx = (gy - gradient_mean - (x - mean) slope) scale`
+    fn backward_plane<T: Element>(
+        [mean, gradient_mean, slope, scale]: [T::Acc; 4],
+        x: &[T],
+        gy: &[T],
+        gx: &mut [T],
+    ) {
+        for ((gx, x), g) in gx.iter_mut().zip(x).zip(gy) {
+            *gx = T::from_acc((g.to_acc() - gradient_mean - (x.to_acc() - mean) * slope) * scale);
+        }
+    }
 }
 
 fn inverse_std<A: Accumulator>(var: &[A], eps: f64, inv_std: &mut [A]) {
@@ -209,11 +229,8 @@ fn gradient_sums<T: Element<Acc: Pooled>>(
     inputs: [&[T]; 2],
     mean: &[T::Acc],
 ) -> [Scratch<T::Acc>; 2] {
-    plane_sums(g, inputs, |c, [x, gy]| {
-        let dot = sums.over_plane::<T, 2>([x, gy], |[v, g]| (v - mean[c]) * g);
-        [sums.over_plane::<T, 1>([gy], |[g]| g), dot]
-    })
-    .map(|planes| sums.over_samples::<T>(g, |i, _| planes[i]))
+    plane_sums(g, inputs, |c, [x, gy]| plane_gradient_sums(x, gy, mean[c], sums.narrow))
+        .map(|planes| sums.over_samples::<T>(g, |i, _| planes[i]))
 }
 
 fn parameter_gradients<P: Element<Acc: Pooled>>(
@@ -223,43 +240,23 @@ fn parameter_gradients<P: Element<Acc: Pooled>>(
     gweight: &mut [P],
     gbias: &mut [P],
 ) {
-    P::demote_into(gweight, &mut Scratch::take(), |gweight| {
-        gweight.iter_mut().zip(dot).zip(inv_std).for_each(|((w, &dot), &s)| *w = dot * s);
-    });
-    P::demote_into(gbias, &mut Scratch::take(), |gbias| gbias.copy_from_slice(gradient_sum));
-}
-
-/// Elements from `start` on of each input, `len` of them, in the accumulate type.
-fn promoted<'a, T: Element, const K: usize>(
-    inputs: [&'a [T]; K],
-    start: usize,
-    len: usize,
-    scratch: &'a mut [Scratch<T::Acc>; K],
-) -> [&'a [T::Acc]; K]
-where
-    T::Acc: Pooled,
-{
-    let mut scratch = scratch.iter_mut();
-    inputs.map(|s| T::promote(&s[start..start + len], scratch.next().expect("one for each input")))
+    gweight.iter_mut().zip(dot).zip(inv_std).for_each(|((w, &dot), &s)| *w = P::from_acc(dot * s));
+    gbias.iter_mut().zip(gradient_sum).for_each(|(b, &sum)| *b = P::from_acc(sum));
 }
 
 /// Two numbers for each plane, from `body(channel, planes of the inputs)`: `[N, C]` each.
 fn plane_sums<T: Element<Acc: Pooled>, const K: usize>(
     g: &BatchNormGeometry,
     inputs: [&[T]; K],
-    body: impl Fn(usize, [&[T::Acc]; K]) -> [T::Acc; 2] + Sync,
+    body: impl Fn(usize, [&[T]; K]) -> [T::Acc; 2] + Sync,
 ) -> [Scratch<T::Acc>; 2] {
     let mut sums = [(); 2].map(|_| Scratch::zeros(g.batch * g.channels));
     let planes = super::BLOCK.div_ceil(g.plane);
     let [first, second] = &mut sums;
     first.par_chunks_mut(planes).zip(second.par_chunks_mut(planes)).enumerate().for_each(
         |(block, (first, second))| {
-            let mut scratch = [(); K].map(|_| Scratch::take());
-            let (start, len) = (block * planes * g.plane, first.len() * g.plane);
-            let inputs = promoted(inputs, start, len, &mut scratch);
-            for (i, (first, second)) in first.iter_mut().zip(second).enumerate() {
-                let plane = inputs.map(|s| &s[i * g.plane..(i + 1) * g.plane]);
-                [*first, *second] = body((block * planes + i) % g.channels, plane);
+            for (i, (first, second)) in (block * planes..).zip(first.iter_mut().zip(second)) {
+                [*first, *second] = body(i % g.channels, inputs.map(|s| &s[i * g.plane..][..g.plane]));
             }
         },
     );
@@ -271,18 +268,13 @@ fn for_each_plane<T: Element<Acc: Pooled>, const K: usize>(
     g: &BatchNormGeometry,
     inputs: [&[T]; K],
     output: &mut [T],
-    body: impl Fn(usize, [&[T::Acc]; K], &mut [T::Acc]) + Sync,
+    body: impl Fn(usize, [&[T]; K], &mut [T]) + Sync,
 ) {
     let planes = super::BLOCK.div_ceil(g.plane);
     output.par_chunks_mut(planes * g.plane).enumerate().for_each(|(block, output)| {
-        let mut scratch = [(); K].map(|_| Scratch::take());
-        let inputs = promoted(inputs, block * planes * g.plane, output.len(), &mut scratch);
-        T::demote_into(output, &mut Scratch::take(), |output| {
-            for (i, output) in output.chunks_mut(g.plane).enumerate() {
-                let plane = inputs.map(|s| &s[i * g.plane..(i + 1) * g.plane]);
-                body((block * planes + i) % g.channels, plane, output);
-            }
-        });
+        for (i, output) in (block * planes..).zip(output.chunks_mut(g.plane)) {
+            body(i % g.channels, inputs.map(|s| &s[i * g.plane..][..g.plane]), output);
+        }
     });
 }
 

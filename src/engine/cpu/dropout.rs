@@ -8,26 +8,21 @@ use rayon::prelude::*;
 
 use super::BLOCK;
 use super::draw::Draw;
-use super::scratch::{Pooled, Scratch};
 use crate::dtype::Element;
 
 /// "drop": keeps these draws apart from those of other users of the same seed.
 const USER: u32 = 0x6472_6f70;
 
-pub(super) fn apply<T: Element<Acc: Pooled>>(p: f64, seed: u64, draw: Draw, x: &[T], y: &mut [T]) {
+pub(super) fn apply<T: Element>(p: f64, seed: u64, draw: Draw, x: &[T], y: &mut [T]) {
     let threshold = (p * 2f64.powi(32)) as u64;
     let scale = T::Acc::from_f64(1.0 / (1.0 - p));
     y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).enumerate().for_each(|(block, (y, x))| {
-        let mut x_scratch = Scratch::take();
-        let x = T::promote(x, &mut x_scratch);
-        T::demote_into(y, &mut Scratch::take(), |y| {
-            for (i, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
-                let words = draw.words(seed, block * (BLOCK / 4) + i, USER);
-                for ((y, &x), word) in y.iter_mut().zip(x).zip(words) {
-                    *y = if word as u64 >= threshold { x * scale } else { T::Acc::ZERO };
-                }
+        for (i, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
+            let words = draw.words(seed, block * (BLOCK / 4) + i, USER);
+            for ((y, x), word) in y.iter_mut().zip(x).zip(words) {
+                *y = if word as u64 >= threshold { T::from_acc(x.to_acc() * scale) } else { T::ZERO };
             }
-        });
+        }
     });
 }
 

@@ -8,15 +8,14 @@ use rand_philox::philox4x32_10;
 use rayon::prelude::*;
 
 use super::draw::Draw;
-use super::scratch::{Pooled, Scratch};
-use crate::dtype::{Accumulator, Element};
+use crate::dtype::{Accumulator, Element, vectorised};
 use crate::kink::BackwardRule;
 use crate::shape::{self, Pool2dGeometry, Window2d};
 
 /// The bit of a tie set's last byte that says "this window holds a NaN".
 const NAN_FLAG: u8 = 0x80;
 
-pub(super) fn forward<T: Element<Acc: Pooled>>(
+pub(super) fn forward<T: Element>(
     g: &Pool2dGeometry,
     weights: Option<[f64; 2]>,
     x: &[T],
@@ -32,60 +31,57 @@ pub(super) fn forward<T: Element<Acc: Pooled>>(
         .zip(ties.par_chunks_mut(planes * windows * tie_bytes))
         .zip(x.par_chunks(planes * plane))
         .for_each(|((y, ties), x)| {
-            let mut x_scratch = Scratch::take();
-            let x = T::promote(x, &mut x_scratch);
-            T::demote_into(y, &mut Scratch::take(), |y| {
-                let planes = y.chunks_mut(windows).zip(ties.chunks_mut(windows * tie_bytes));
-                for ((y, ties), x) in planes.zip(x.chunks(plane)) {
-                    if two_by_two {
-                        forward_2x2(g, x, y, ties);
-                    } else {
-                        forward_plane(g, x, y, ties, tie_bytes);
-                    }
+            let planes = y.chunks_mut(windows).zip(ties.chunks_mut(windows * tie_bytes));
+            for ((y, ties), x) in planes.zip(x.chunks(plane)) {
+                if two_by_two {
+                    forward_2x2(g, x, y, ties);
+                } else {
+                    forward_plane(g, x, y, ties, tie_bytes);
                 }
-                if let Some(weights) = weights {
-                    let [b, c] = weights.map(T::Acc::from_f64);
-                    y.iter_mut().for_each(|m| *m = T::round(b * *m) + T::round(c * *m));
-                }
-            });
+            }
+            if let Some(weights) = weights {
+                combine(weights.map(T::Acc::from_f64), y);
+            }
         });
 }
 
-/// Kernel 2, stride 2, no padding: rows of windows, branch-free.
-#[multiversion::multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
-    "x86_64+avx2+fma+bmi1+bmi2"
-))]
-fn forward_2x2<A: Accumulator>(g: &Pool2dGeometry, x: &[A], y: &mut [A], ties: &mut [u8]) {
-    let width = g.input[1];
-    let rows = y.chunks_mut(g.output[1]).zip(ties.chunks_mut(g.output[1]));
-    for ((y, ties), x) in rows.zip(x.chunks(2 * width)) {
-        let (upper, lower) = x.split_at(width);
-        let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-        for ((y, tie), (upper, lower)) in y.iter_mut().zip(ties).zip(pairs) {
-            let window = [upper[0], upper[1], lower[0], lower[1]];
-            let mut m = window[0];
-            for &v in &window[1..] {
-                m = if v > m { v } else { m };
-            }
-            let (mut equal, mut nan) = (0u8, 0u8);
-            for (i, &v) in window.iter().enumerate() {
-                equal |= ((v == m) as u8) << i;
-                nan |= (v.is_nan() as u8) << i;
-            }
-            *y = if nan != 0 { A::NAN } else { m };
-            *tie = if nan != 0 { nan | NAN_FLAG } else { equal };
+vectorised! {
+    /// The published composition of the maximum with itself.
+    fn combine<T: Element>([b, c]: [T::Acc; 2], y: &mut [T]) {
+        for y in y {
+            let m = y.to_acc();
+            *y = T::from_acc(T::round(b * m) + T::round(c * m));
         }
     }
 }
 
-fn forward_plane<A: Accumulator>(
-    g: &Pool2dGeometry,
-    x: &[A],
-    y: &mut [A],
-    ties: &mut [u8],
-    tie_bytes: usize,
-) {
+vectorised! {
+    /// Kernel 2, stride 2, no padding: rows of windows, branch-free.
+    fn forward_2x2<T: Element>(g: &Pool2dGeometry, x: &[T], y: &mut [T], ties: &mut [u8]) {
+        let width = g.input[1];
+        let rows = y.chunks_mut(g.output[1]).zip(ties.chunks_mut(g.output[1]));
+        for ((y, ties), x) in rows.zip(x.chunks(2 * width)) {
+            let (upper, lower) = x.split_at(width);
+            let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+            for ((y, tie), (upper, lower)) in y.iter_mut().zip(ties).zip(pairs) {
+                let window = [upper[0], upper[1], lower[0], lower[1]].map(T::to_acc);
+                let mut m = window[0];
+                for &v in &window[1..] {
+                    m = if v > m { v } else { m };
+                }
+                let (mut equal, mut nan) = (0u8, 0u8);
+                for (i, &v) in window.iter().enumerate() {
+                    equal |= ((v == m) as u8) << i;
+                    nan |= (v.is_nan() as u8) << i;
+                }
+                *y = T::from_rounded(if nan != 0 { T::Acc::NAN } else { m });
+                *tie = if nan != 0 { nan | NAN_FLAG } else { equal };
+            }
+        }
+    }
+}
+
+fn forward_plane<T: Element>(g: &Pool2dGeometry, x: &[T], y: &mut [T], ties: &mut [u8], tie_bytes: usize) {
     let [oh_count, ow_count] = g.output;
     for oh in 0..oh_count {
         for ow in 0..ow_count {
@@ -93,9 +89,11 @@ fn forward_plane<A: Accumulator>(
             let set = &mut ties[w * tie_bytes..(w + 1) * tie_bytes];
             set.fill(0);
             let (rows, columns) = g.window_range(oh, ow);
-            let elements =
-                || rows.clone().flat_map(|r| columns.clone().map(move |c| (r, c, x[r * g.input[1] + c])));
-            let mut m = A::NEG_INFINITY;
+            let elements = || {
+                rows.clone()
+                    .flat_map(|r| columns.clone().map(move |c| (r, c, x[r * g.input[1] + c].to_acc())))
+            };
+            let mut m = T::Acc::NEG_INFINITY;
             let mut nan = false;
             for (_, _, v) in elements() {
                 nan |= v.is_nan();
@@ -111,7 +109,7 @@ fn forward_plane<A: Accumulator>(
             if nan {
                 set[tie_bytes - 1] |= NAN_FLAG;
             }
-            y[w] = if nan { A::NAN } else { m };
+            y[w] = T::from_acc(if nan { T::Acc::NAN } else { m });
         }
     }
 }
@@ -222,7 +220,7 @@ impl<A: Accumulator> Rule<A> {
     }
 }
 
-pub(super) fn backward<T: Element<Acc: Pooled>>(
+pub(super) fn backward<T: Element>(
     g: &Pool2dGeometry,
     rule: &BackwardRule,
     draw: Draw,
@@ -241,67 +239,112 @@ pub(super) fn backward<T: Element<Acc: Pooled>>(
         .zip(ties.par_chunks(planes * windows * tie_bytes))
         .enumerate()
         .for_each(|(block, ((gx, gy), ties))| {
-            let mut gy_scratch = Scratch::take();
-            let gy = T::promote(gy, &mut gy_scratch);
-            T::demote_into(gx, &mut Scratch::take(), |gx| {
-                gx.fill(T::Acc::ZERO);
-                let tensors = gx.chunks_mut(plane).zip(gy.chunks(windows));
-                for (i, ((gx, gy), ties)) in tensors.zip(ties.chunks(windows * tie_bytes)).enumerate() {
-                    let first_window = (block * planes + i) * windows;
-                    if two_by_two {
-                        backward_2x2::<T>(g, &rule, first_window, gy, ties, gx);
-                    } else {
-                        backward_plane::<T>(g, &rule, first_window, gy, ties, gx);
-                    }
+            if !two_by_two || plane != 4 * windows {
+                gx.fill(T::ZERO);
+            }
+            let tensors = gx.chunks_mut(plane).zip(gy.chunks(windows));
+            for (i, ((gx, gy), ties)) in tensors.zip(ties.chunks(windows * tie_bytes)).enumerate() {
+                let first_window = (block * planes + i) * windows;
+                if two_by_two {
+                    backward_2x2(g, &rule, first_window, gy, ties, gx);
+                } else {
+                    backward_plane(g, &rule, first_window, gy, ties, gx);
                 }
-            });
+            }
         });
 }
 
-/// Bits of the first and last member and the size of each set of up to four.
-const SETS: [([usize; 2], usize); 16] = {
-    let mut sets = [([0; 2], 0); 16];
-    let mut set = 1usize;
-    while set < 16 {
-        let ends = [set.trailing_zeros() as usize, set.ilog2() as usize];
-        sets[set] = (ends, set.count_ones() as usize);
-        set += 1;
-    }
-    sets
-};
-
+/// Kernel 2, stride 2, no padding.
 fn backward_2x2<T: Element>(
     g: &Pool2dGeometry,
     rule: &Rule<T::Acc>,
     first_window: usize,
-    gy: &[T::Acc],
+    gy: &[T],
     ties: &[u8],
-    gx: &mut [T::Acc],
+    gx: &mut [T],
 ) {
-    let (width, columns) = (g.input[1], g.output[1]);
-    let rows = gy.chunks(columns).zip(ties.chunks(columns)).zip(gx.chunks_mut(2 * width));
-    for (row, ((gy, ties), gx)) in rows.enumerate() {
-        let (upper, lower) = gx.split_at_mut(width);
-        let pairs = upper.chunks_exact_mut(2).zip(lower.chunks_exact_mut(2));
-        for (column, ((&g, &tie), (upper, lower))) in gy.iter().zip(ties).zip(pairs).enumerate() {
-            let nan = tie & NAN_FLAG != 0;
-            let values = if nan && rule.spreads_nan() {
-                [T::Acc::NAN; 4]
-            } else {
-                let set = (tie & 15) as usize;
-                let (ends, k) = SETS[set];
-                let nth = |n| TieSet(&[tie]).bits().nth(n).unwrap_or(0);
-                let window = first_window + row * columns + column;
-                let share = rule.share::<T>(g, k, ends, window, nan, nth);
-                // Rounded before 0 is added, which turns a -0 into the +0 that a sum starts from.
-                let [chosen, rest] = [share.chosen, share.rest].map(|v| T::round(v) + T::Acc::ZERO);
-                std::array::from_fn(|bit| match set >> bit & 1 {
-                    0 => T::Acc::ZERO,
-                    _ if bit == share.bit => chosen,
-                    _ => rest,
-                })
+    let spread = rule.spreads_nan();
+    match rule {
+        Rule::First => spread_2x2(g, |g, _| [g, T::Acc::ZERO], [false, spread], gy, ties, gx),
+        Rule::Last => spread_2x2(g, |g, _| [g, T::Acc::ZERO], [true, spread], gy, ties, gx),
+        Rule::Random { .. } => backward_plane(g, rule, first_window, gy, ties, gx),
+        Rule::Divide => spread_2x2(g, |g, k| [T::round(g / k); 2], [false, spread], gy, ties, gx),
+        Rule::Coefficients { first, rest } => {
+            let coefficients = [first, rest].map(|c| <[T::Acc; 5]>::try_from(&c[..5]).expect("0 to 4 ties"));
+            let share = |g: T::Acc, k: T::Acc| coefficients.map(|c| T::round(times_coefficient(g, k, c)));
+            spread_2x2(g, share, [false, spread], gy, ties, gx)
+        }
+        &Rule::TwoBranches { beta, one_minus_beta } => {
+            let share = |g: T::Acc, k: T::Acc| {
+                let rest = T::round(T::round(beta * g) / k);
+                [T::round(rest + T::round(one_minus_beta * g)), rest]
             };
-            [upper[0], upper[1], lower[0], lower[1]] = values;
+            spread_2x2(g, share, [false, spread], gy, ties, gx)
+        }
+    }
+}
+
+/// `g` times coefficient `k` of 0 to 4, chosen without a branch.
+#[inline(always)]
+fn times_coefficient<A: Accumulator>(g: A, k: A, coefficients: [A; 5]) -> A {
+    let mut coefficient = coefficients[1];
+    for (count, &c) in coefficients.iter().enumerate().skip(2) {
+        coefficient = if k == A::from_f64(count as f64) { c } else { coefficient };
+    }
+    if coefficient == A::ZERO { A::ZERO } else { g * coefficient }
+}
+
+vectorised! {
+    /// `share(gradient, number of ties)` gives, rounded, what the chosen tied element and each other one receive; chosen is the
+    /// last one rather than the first if `last`, or if the window holds a NaN. With `spread` a NaN fills its window.
+    fn spread_2x2<T: Element, F: Fn(T::Acc, T::Acc) -> [T::Acc; 2]>(
+        g: &Pool2dGeometry,
+        share: F,
+        [last, spread]: [bool; 2],
+        gy: &[T],
+        ties: &[u8],
+        gx: &mut [T],
+    ) {
+        /// Windows whose elements are computed before any is stored: two loops that vectorise, unlike one.
+        const WINDOWS: usize = 64;
+        let (width, columns) = (g.input[1], g.output[1]);
+        let (one, nan_value) = (T::Acc::from_f64(1.0), T::from_acc(T::Acc::NAN));
+        let mut values = [[T::ZERO; WINDOWS]; 4];
+        let rows = gy.chunks(columns).zip(ties.chunks(columns)).zip(gx.chunks_mut(2 * width));
+        for ((gy, ties), gx) in rows {
+            let (upper, lower) = gx.split_at_mut(width);
+            let parts = gy.chunks(WINDOWS).zip(ties.chunks(WINDOWS));
+            let pairs = upper.chunks_mut(2 * WINDOWS).zip(lower.chunks_mut(2 * WINDOWS));
+            for ((gy, ties), (upper, lower)) in parts.zip(pairs) {
+                let [a, b, c, d] = &mut values;
+                let elements = a.iter_mut().zip(b.iter_mut()).zip(c.iter_mut()).zip(d.iter_mut());
+                for ((gy, &tie), (((a, b), c), d)) in gy.iter().zip(ties).zip(elements) {
+                    let tie = tie as u32;
+                    let (nan, set) = (tie & NAN_FLAG as u32 != 0, tie & 15);
+                    let one_if = |bit: u32| if set & bit != 0 { one } else { T::Acc::ZERO };
+                    let k = one_if(1) + one_if(2) + (one_if(4) + one_if(8));
+                    let highest = if set > 7 { 8 } else if set > 3 { 4 } else { set & 2 };
+                    let highest = if highest == 0 { set } else { highest };
+                    let lowest = set & set.wrapping_neg();
+                    let chosen = if last || nan { highest } else { lowest };
+                    // A sum starts from +0, which turns a -0 into +0.
+                    let [to_chosen, to_rest] =
+                        share(gy.to_acc(), k).map(|v| T::from_rounded(v + T::Acc::ZERO));
+                    let value = |bit: u32| {
+                        let tied = if chosen & bit != 0 { to_chosen } else { to_rest };
+                        let value = if set & bit != 0 { tied } else { T::ZERO };
+                        if nan && spread { nan_value } else { value }
+                    };
+                    (*a, *b, *c, *d) = (value(1), value(2), value(4), value(8));
+                }
+                let [a, b, c, d] = &values;
+                let pairs = upper.as_chunks_mut().0.iter_mut().zip(lower.as_chunks_mut().0);
+                for ((((upper, lower), _), (&a, &b)), (&c, &d)) in
+                    pairs.zip(gy).zip(a.iter().zip(b)).zip(c.iter().zip(d))
+                {
+                    (*upper, *lower) = ([a, b], [c, d]);
+                }
+            }
         }
     }
 }
@@ -310,19 +353,19 @@ fn backward_plane<T: Element>(
     g: &Pool2dGeometry,
     rule: &Rule<T::Acc>,
     first_window: usize,
-    gy: &[T::Acc],
+    gy: &[T],
     ties: &[u8],
-    gx: &mut [T::Acc],
+    gx: &mut [T],
 ) {
     let tie_bytes = ties.len() / gy.len();
-    for (w, (&gradient, set)) in gy.iter().zip(ties.chunks(tie_bytes)).enumerate() {
+    for (w, (gradient, set)) in gy.iter().zip(ties.chunks(tie_bytes)).enumerate() {
         let (oh, ow) = (w / g.output[1], w % g.output[1]);
         let set = TieSet(set);
         let nan = set.has_nan();
         let (rows, columns) = g.window_range(oh, ow);
         let ends = [set.bits().next().unwrap_or(0), set.bits().next_back().unwrap_or(0)];
         let nth = |n| set.bits().nth(n).unwrap_or(0);
-        let share = rule.share::<T>(gradient, set.len(), ends, first_window + w, nan, nth);
+        let share = rule.share::<T>(gradient.to_acc(), set.len(), ends, first_window + w, nan, nth);
         for r in rows {
             for c in columns.clone() {
                 let bit = g.bit(oh, ow, r, c);
@@ -336,7 +379,7 @@ fn backward_plane<T: Element>(
                     share.rest
                 };
                 let sum = &mut gx[r * g.input[1] + c];
-                *sum = T::round(*sum + T::round(contribution));
+                *sum = T::from_acc(sum.to_acc() + T::round(contribution));
             }
         }
     }

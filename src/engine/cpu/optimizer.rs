@@ -25,12 +25,11 @@
 //! grad is of type G: that of the parameters, or f16 beside f32 master copies. Then `copy` gets the new parameters in
 //! f16, and all else is computed and stored in f32.
 
-use super::scratch::{Pooled, Scratch};
-use crate::dtype::{Accumulator, Element};
+use crate::dtype::{Accumulator, Element, vectorised};
 use crate::engine::op::{AdamSettings, RmsPropSettings, SgdSettings};
 
-/// Elements that one task takes, so that its part of all tensors stays in the cache.
-const BLOCK: usize = 1 << 12;
+/// Elements that one task takes.
+const BLOCK: usize = super::BLOCK;
 
 /// The tensors of a step; those that the optimizer does not have are empty.
 pub(super) struct Tensors<'a, T, G, const K: usize> {
@@ -54,37 +53,28 @@ impl<A: Accumulator> Prepare<A> {
             decay: (weight_decay != 0.0).then(|| A::from_f64(weight_decay)),
         }
     }
-}
 
-#[multiversion::multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
-    "x86_64+avx2+fma+bmi1+bmi2"
-))]
-fn prepare_block<T: Element>(
-    prepare: Prepare<T::Acc>,
-    grad: &[T::Acc],
-    param: &[T::Acc],
-    prepared: &mut [T::Acc],
-) {
-    prepared.copy_from_slice(grad);
-    if let Some(scale) = prepare.scale {
-        prepared.iter_mut().for_each(|g| *g = T::round(scale * *g));
-    }
-    if let Some(decay) = prepare.decay {
-        prepared.iter_mut().zip(param).for_each(|(g, &p)| *g = T::round(*g + decay * p));
+    #[inline(always)]
+    fn apply<T: Element<Acc = A>>(self, grad: A, param: A) -> A {
+        let grad = match self.scale {
+            Some(scale) => T::round(scale * grad),
+            None => grad,
+        };
+        match self.decay {
+            Some(decay) => T::round(grad + decay * param),
+            None => grad,
+        }
     }
 }
 
-impl<T: Element<Acc: Pooled>, G: Element<Acc = T::Acc>, const K: usize> Tensors<'_, T, G, K> {
+impl<T: Element, G: Element<Acc = T::Acc>, const K: usize> Tensors<'_, T, G, K> {
     /// Calls `step(gradient, param, state)` for blocks of all tensors, in parallel.
-    fn for_each_block(
-        self,
-        prepare: Prepare<T::Acc>,
-        step: &(impl Fn(&[T::Acc], &mut [T::Acc], [&mut [T::Acc]; K]) + Sync),
-    ) {
+    fn for_each_block(self, step: &(impl Fn(&[G], &mut [T], [&mut [T]; K]) + Sync)) {
         let len = self.param.len();
         if len <= BLOCK {
-            return self.update(prepare, step);
+            step(self.grad, self.param, self.state);
+            let copies = self.copy.iter_mut().zip(&*self.param);
+            return copies.for_each(|(copy, param)| *copy = G::from_acc(param.to_acc()));
         }
         let at = len.div_ceil(BLOCK) / 2 * BLOCK;
         let mut tails = [(); K].map(|_| Default::default());
@@ -99,32 +89,7 @@ impl<T: Element<Acc: Pooled>, G: Element<Acc = T::Acc>, const K: usize> Tensors<
         let (copy, copy_tail) = self.copy.split_at_mut(at.min(self.copy.len()));
         let head = Tensors { grad, param, state, copy };
         let tail = Tensors { grad: grad_tail, param: param_tail, state: tails, copy: copy_tail };
-        rayon::join(|| head.for_each_block(prepare, step), || tail.for_each_block(prepare, step));
-    }
-
-    fn update(
-        mut self,
-        prepare: Prepare<T::Acc>,
-        step: &impl Fn(&[T::Acc], &mut [T::Acc], [&mut [T::Acc]; K]),
-    ) {
-        let (mut grad_scratch, mut param_scratch) = (Scratch::take(), Scratch::take());
-        let (mut prepared, mut state_scratch) = (Scratch::take(), [(); K].map(|_| Scratch::take()));
-        let param = T::image(self.param, &mut param_scratch);
-        let mut grad = G::promote(self.grad, &mut grad_scratch);
-        if prepare.scale.is_some() || prepare.decay.is_some() {
-            prepared.resize(grad.len(), T::Acc::ZERO);
-            prepare_block::<T>(prepare, grad, param, &mut prepared);
-            grad = &prepared;
-        }
-        let mut scratch = state_scratch.iter_mut();
-        let state = self.state.each_mut().map(|s| T::image(s, scratch.next().expect("one for each state")));
-        step(grad, param, state);
-        T::store(self.param, &param_scratch);
-        self.state.iter_mut().zip(&state_scratch).for_each(|(state, scratch)| T::store(state, scratch));
-        if !self.copy.is_empty() {
-            let param = T::promote(self.param, &mut param_scratch);
-            G::demote_into(self.copy, &mut Scratch::take(), |copy| copy.copy_from_slice(param));
-        }
+        rayon::join(|| head.for_each_block(step), || tail.for_each_block(step));
     }
 }
 
@@ -135,135 +100,213 @@ fn lerp<A: Accumulator>(a: A, b: A, w: A) -> A {
 }
 
 /// state: momentum buffer.
-pub(super) fn sgd<T: Element<Acc: Pooled>, G: Element<Acc = T::Acc>>(
+pub(super) fn sgd<T: Element, G: Element<Acc = T::Acc>>(
     settings: &SgdSettings,
     grad_scale: f64,
     tensors: Tensors<T, G, 1>,
 ) {
     let prepare = Prepare::new(grad_scale, settings.weight_decay);
-    tensors.for_each_block(prepare, &|grad, param, state| sgd_block::<T>(settings, grad, param, state));
+    tensors.for_each_block(&|grad, param, [buffer]| sgd_block(settings, prepare, grad, param, buffer));
 }
 
-#[multiversion::multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
-    "x86_64+avx2+fma+bmi1+bmi2"
-))]
-fn sgd_block<T: Element>(
-    settings: &SgdSettings,
-    grad: &[T::Acc],
-    param: &mut [T::Acc],
-    [buffer]: [&mut [T::Acc]; 1],
-) {
-    let momentum = T::Acc::from_f64(settings.momentum);
-    let taken = T::Acc::from_f64(1.0 - settings.dampening);
-    let step = T::Acc::from_f64(-settings.learning_rate);
-    if buffer.is_empty() {
-        param.iter_mut().zip(grad).for_each(|(p, &g)| *p += step * g);
-        return;
-    }
-    if settings.first {
-        buffer.copy_from_slice(grad);
-    } else {
-        for (b, &g) in buffer.iter_mut().zip(grad) {
-            *b = T::round(T::round(momentum * *b) + taken * g);
+vectorised! {
+    fn sgd_block<T: Element, G: Element<Acc = T::Acc>>(
+        settings: &SgdSettings,
+        prepare: Prepare<T::Acc>,
+        grad: &[G],
+        param: &mut [T],
+        buffer: &mut [T],
+    ) {
+        let momentum = T::Acc::from_f64(settings.momentum);
+        let taken = T::Acc::from_f64(1.0 - settings.dampening);
+        let step = T::Acc::from_f64(-settings.learning_rate);
+        let (first, nesterov) = (settings.first, settings.nesterov);
+        if buffer.is_empty() {
+            for (param, grad) in param.iter_mut().zip(grad) {
+                let p = param.to_acc();
+                *param = T::from_acc(p + step * prepare.apply::<T>(grad.to_acc(), p));
+            }
+            return;
         }
-    }
-    if settings.nesterov {
-        for ((p, &b), &g) in param.iter_mut().zip(&*buffer).zip(grad) {
-            *p += step * T::round(g + momentum * b);
+        for ((param, buffer), grad) in param.iter_mut().zip(buffer).zip(grad) {
+            let p = param.to_acc();
+            let g = prepare.apply::<T>(grad.to_acc(), p);
+            let kept = T::round(T::round(momentum * buffer.to_acc()) + taken * g);
+            let b = if first { g } else { kept };
+            let direction = if nesterov { T::round(g + momentum * b) } else { b };
+            *buffer = T::from_rounded(b);
+            *param = T::from_acc(p + step * direction);
         }
-    } else {
-        param.iter_mut().zip(&*buffer).for_each(|(p, &b)| *p += step * b);
     }
 }
 
 /// state: exp_avg, exp_avg_sq, max_exp_avg_sq (amsgrad).
-pub(super) fn adam<T: Element<Acc: Pooled>, G: Element<Acc = T::Acc>>(
+pub(super) fn adam<T: Element, G: Element<Acc = T::Acc>>(
     settings: &AdamSettings,
     grad_scale: f64,
     tensors: Tensors<T, G, 3>,
 ) {
     let gradient_decay = if settings.decoupled { 0.0 } else { settings.weight_decay };
     let prepare = Prepare::new(grad_scale, gradient_decay);
-    tensors.for_each_block(prepare, &|grad, param, state| adam_block::<T>(settings, grad, param, state));
+    let adam = Adam::new(settings, prepare);
+    tensors.for_each_block(&|grad, param, state| adam_block(&adam, grad, param, state));
 }
 
-#[multiversion::multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
-    "x86_64+avx2+fma+bmi1+bmi2"
-))]
-fn adam_block<T: Element>(
-    settings: &AdamSettings,
-    grad: &[T::Acc],
-    param: &mut [T::Acc],
-    [mean, square, max]: [&mut [T::Acc]; 3],
-) {
-    let [step_size, second_correction] = settings.corrections();
-    let [step, second_correction] = [-step_size, second_correction].map(T::Acc::from_f64);
-    let [_, beta2] = settings.betas.map(T::Acc::from_f64);
-    let [taken1, taken2] = settings.betas.map(|beta| T::Acc::from_f64(1.0 - beta));
-    let eps = T::Acc::from_f64(settings.eps);
-    for ((m, v), &g) in mean.iter_mut().zip(square.iter_mut()).zip(grad) {
-        *m = T::round(lerp(*m, g, taken1));
-        *v = T::round(T::round(beta2 * *v) + taken2 * g * g);
+struct Adam<A> {
+    prepare: Prepare<A>,
+    step: A,
+    second_correction: A,
+    beta2: A,
+    taken: [A; 2],
+    eps: A,
+    /// Of the parameter, by decoupled weight decay.
+    kept: Option<A>,
+}
+
+impl<A: Accumulator> Adam<A> {
+    fn new(settings: &AdamSettings, prepare: Prepare<A>) -> Adam<A> {
+        let [step_size, second_correction] = settings.corrections();
+        let decays = settings.decoupled && settings.weight_decay != 0.0;
+        Adam {
+            prepare,
+            step: A::from_f64(-step_size),
+            second_correction: A::from_f64(second_correction),
+            beta2: A::from_f64(settings.betas[1]),
+            taken: settings.betas.map(|beta| A::from_f64(1.0 - beta)),
+            eps: A::from_f64(settings.eps),
+            kept: decays.then(|| A::from_f64(1.0 - settings.learning_rate * settings.weight_decay)),
+        }
     }
-    for (s, &v) in max.iter_mut().zip(&*square) {
-        *s = if v > *s || v.is_nan() { v } else { *s };
+
+    // Inlined, so that it is compiled for the loop's vector unit.
+    #[inline(always)]
+    fn step<T: Element<Acc = A>, G: Element<Acc = A>>(
+        &self,
+        param: &mut T,
+        [mean, square]: [&mut T; 2],
+        max: Option<&mut T>,
+        grad: &G,
+    ) {
+        let p = param.to_acc();
+        let g = self.prepare.apply::<T>(grad.to_acc(), p);
+        let m = T::round(lerp(mean.to_acc(), g, self.taken[0]));
+        let v = T::round(T::round(self.beta2 * square.to_acc()) + self.taken[1] * g * g);
+        let largest = match max {
+            Some(max) => {
+                let s = max.to_acc();
+                let s = if v > s || v.is_nan() { v } else { s };
+                *max = T::from_rounded(s);
+                s
+            }
+            None => v,
+        };
+        let p = match self.kept {
+            Some(kept) => T::round(p * kept),
+            None => p,
+        };
+        let root = T::round(T::round(largest.sqrt()) / self.second_correction);
+        *mean = T::from_rounded(m);
+        *square = T::from_rounded(v);
+        *param = T::from_acc(p + self.step * m / T::round(root + self.eps));
     }
-    if settings.decoupled && settings.weight_decay != 0.0 {
-        let kept = T::Acc::from_f64(1.0 - settings.learning_rate * settings.weight_decay);
-        param.iter_mut().for_each(|p| *p = T::round(*p * kept));
-    }
-    let squares = if max.is_empty() { square } else { max };
-    for ((p, &m), &s) in param.iter_mut().zip(&*mean).zip(&*squares) {
-        let root = T::round(T::round(s.sqrt()) / second_correction);
-        *p += step * m / T::round(root + eps);
+}
+
+vectorised! {
+    fn adam_block<T: Element, G: Element<Acc = T::Acc>>(
+        adam: &Adam<T::Acc>,
+        grad: &[G],
+        param: &mut [T],
+        [mean, square, max]: [&mut [T]; 3],
+    ) {
+        let elements = param.iter_mut().zip(mean).zip(square).zip(grad);
+        if max.is_empty() {
+            elements.for_each(|(((p, m), v), g)| adam.step(p, [m, v], None, g));
+        } else {
+            elements.zip(max).for_each(|((((p, m), v), g), s)| adam.step(p, [m, v], Some(s), g));
+        }
     }
 }
 
 /// state: square_avg, momentum buffer (momentum), grad_avg (centered).
-pub(super) fn rms_prop<T: Element<Acc: Pooled>, G: Element<Acc = T::Acc>>(
+pub(super) fn rms_prop<T: Element, G: Element<Acc = T::Acc>>(
     settings: &RmsPropSettings,
     grad_scale: f64,
     tensors: Tensors<T, G, 3>,
 ) {
     let prepare = Prepare::new(grad_scale, settings.weight_decay);
-    tensors.for_each_block(prepare, &|grad, param, state| {
-        rms_prop_block::<T>(settings, grad, param, state, &mut Scratch::zeros(grad.len()));
-    });
+    let rms_prop = RmsProp {
+        prepare,
+        alpha: T::Acc::from_f64(settings.alpha),
+        taken: T::Acc::from_f64(1.0 - settings.alpha),
+        eps: T::Acc::from_f64(settings.eps),
+        momentum: T::Acc::from_f64(settings.momentum),
+        step: T::Acc::from_f64(-settings.learning_rate),
+    };
+    tensors.for_each_block(&|grad, param, state| rms_prop_block(&rms_prop, grad, param, state));
 }
 
-#[multiversion::multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
-    "x86_64+avx2+fma+bmi1+bmi2"
-))]
-fn rms_prop_block<T: Element>(
-    settings: &RmsPropSettings,
-    grad: &[T::Acc],
-    param: &mut [T::Acc],
-    [square, buffer, mean]: [&mut [T::Acc]; 3],
-    divisors: &mut [T::Acc],
-) {
-    let [alpha, taken] = [settings.alpha, 1.0 - settings.alpha].map(T::Acc::from_f64);
-    let [eps, momentum] = [settings.eps, settings.momentum].map(T::Acc::from_f64);
-    let step = T::Acc::from_f64(-settings.learning_rate);
-    for (s, &g) in square.iter_mut().zip(grad) {
-        *s = T::round(T::round(alpha * *s) + taken * g * g);
+struct RmsProp<A> {
+    prepare: Prepare<A>,
+    alpha: A,
+    taken: A,
+    eps: A,
+    momentum: A,
+    step: A,
+}
+
+impl<A: Accumulator> RmsProp<A> {
+    #[inline(always)]
+    fn step<T: Element<Acc = A>, G: Element<Acc = A>>(
+        &self,
+        param: &mut T,
+        square: &mut T,
+        [buffer, mean]: [Option<&mut T>; 2],
+        grad: &G,
+    ) {
+        let p = param.to_acc();
+        let g = self.prepare.apply::<T>(grad.to_acc(), p);
+        let s = T::round(T::round(self.alpha * square.to_acc()) + self.taken * g * g);
+        let centered = match mean {
+            Some(mean) => {
+                let a = T::round(lerp(mean.to_acc(), g, self.taken));
+                *mean = T::from_rounded(a);
+                T::round(s - a * a)
+            }
+            None => s,
+        };
+        let q = T::round(T::round(centered.sqrt()) + self.eps);
+        let p = match buffer {
+            Some(buffer) => {
+                let b = T::round(T::round(self.momentum * buffer.to_acc()) + g / q);
+                *buffer = T::from_rounded(b);
+                p + self.step * b
+            }
+            None => p + self.step * g / q,
+        };
+        *square = T::from_rounded(s);
+        *param = T::from_acc(p);
     }
-    for (a, &g) in mean.iter_mut().zip(grad) {
-        *a = T::round(lerp(*a, g, taken));
+}
+
+vectorised! {
+    fn rms_prop_block<T: Element, G: Element<Acc = T::Acc>>(
+        rms_prop: &RmsProp<T::Acc>,
+        grad: &[G],
+        param: &mut [T],
+        [square, buffer, mean]: [&mut [T]; 3],
+    ) {
+        let r = rms_prop;
+        let elements = param.iter_mut().zip(square).zip(grad);
+        match (buffer.is_empty(), mean.is_empty()) {
+            (true, true) => elements.for_each(|((p, s), g)| r.step(p, s, [None, None], g)),
+            (false, true) => elements.zip(buffer).for_each(|(((p, s), g), b)| r.step(p, s, [Some(b), None], g)),
+            (true, false) => elements.zip(mean).for_each(|(((p, s), g), a)| r.step(p, s, [None, Some(a)], g)),
+            (false, false) => elements
+                .zip(buffer)
+                .zip(mean)
+                .for_each(|((((p, s), g), b), a)| r.step(p, s, [Some(b), Some(a)], g)),
+        }
     }
-    divisors.copy_from_slice(square);
-    divisors.iter_mut().zip(&*mean).for_each(|(q, &a)| *q = T::round(*q - a * a));
-    divisors.iter_mut().for_each(|q| *q = T::round(T::round(q.sqrt()) + eps));
-    if buffer.is_empty() {
-        param.iter_mut().zip(grad).zip(&*divisors).for_each(|((p, &g), &q)| *p += step * g / q);
-        return;
-    }
-    for ((b, &g), &q) in buffer.iter_mut().zip(grad).zip(&*divisors) {
-        *b = T::round(T::round(momentum * *b) + g / q);
-    }
-    param.iter_mut().zip(&*buffer).for_each(|(p, &b)| *p += step * b);
 }
 
 #[cfg(test)]

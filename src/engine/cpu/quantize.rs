@@ -13,27 +13,24 @@ use rayon::prelude::*;
 
 use super::BLOCK;
 use super::draw::Draw;
-use super::scratch::{Pooled, Scratch};
 use crate::dtype::Element;
 use crate::precision::{Format, Rounding};
 
 /// "roun": keeps these draws apart from those of other users of the same seed.
 const USER: u32 = 0x726f_756e;
 
-pub(super) fn quantize<T: Element<Acc: Pooled>>(format: Format, rounding: Rounding, draw: Draw, x: &mut [T]) {
+pub(super) fn quantize<T: Element>(format: Format, rounding: Rounding, draw: Draw, x: &mut [T]) {
     let grid = Grid::new(format);
-    x.par_chunks_mut(BLOCK).enumerate().for_each(|(block, x)| {
-        T::update(x, &mut Scratch::take(), |x| match rounding {
-            Rounding::Nearest => x.iter_mut().for_each(|v| *v = T::Acc::from_f64(grid.nearest(v.to_f64()))),
-            Rounding::Stochastic(seed) => {
-                for (i, x) in x.chunks_mut(4).enumerate() {
-                    let words = draw.words(seed, block * (BLOCK / 4) + i, USER);
-                    for (v, word) in x.iter_mut().zip(words) {
-                        *v = T::Acc::from_f64(grid.stochastic(v.to_f64(), word));
-                    }
+    x.par_chunks_mut(BLOCK).enumerate().for_each(|(block, x)| match rounding {
+        Rounding::Nearest => x.iter_mut().for_each(|v| *v = T::from_f64(grid.nearest(v.to_f64()))),
+        Rounding::Stochastic(seed) => {
+            for (i, x) in x.chunks_mut(4).enumerate() {
+                let words = draw.words(seed, block * (BLOCK / 4) + i, USER);
+                for (v, word) in x.iter_mut().zip(words) {
+                    *v = T::from_f64(grid.stochastic(v.to_f64(), word));
                 }
             }
-        });
+        }
     });
 }
 

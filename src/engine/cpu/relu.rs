@@ -3,39 +3,38 @@
 use rayon::prelude::*;
 
 use super::BLOCK;
-use super::scratch::{Pooled, Scratch};
-use crate::dtype::Element;
+use crate::dtype::{Element, vectorised};
 
-pub(super) fn forward<T: Element<Acc: Pooled>>(x: &[T], y: &mut [T]) {
-    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| {
-        let mut x_scratch = Scratch::take();
-        let x = T::promote(x, &mut x_scratch);
-        T::demote_into(y, &mut Scratch::take(), |y| {
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = if x < T::Acc::ZERO { T::Acc::ZERO } else { x };
-            }
-        });
-    });
+pub(super) fn forward<T: Element>(x: &[T], y: &mut [T]) {
+    y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| forward_block(x, y));
 }
 
-pub(super) fn backward<T: Element<Acc: Pooled>>(alpha: f64, x: &[T], gy: &[T], gx: &mut [T]) {
+pub(super) fn backward<T: Element>(alpha: f64, x: &[T], gy: &[T], gx: &mut [T]) {
     let alpha = T::Acc::from_f64(alpha);
     let blocks = gx.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).zip(gy.par_chunks(BLOCK));
-    blocks.for_each(|((gx, x), gy)| {
-        let (mut x_scratch, mut gy_scratch) = (Scratch::take(), Scratch::take());
-        let (x, gy) = (T::promote(x, &mut x_scratch), T::promote(gy, &mut gy_scratch));
-        T::demote_into(gx, &mut Scratch::take(), |gx| {
-            let elements = gx.iter_mut().zip(x).zip(gy);
-            // Two loops without branches, which the compiler vectorises; 0 times infinity stays 0.
-            if alpha == T::Acc::ZERO {
-                elements.for_each(|((gx, &x), &g)| *gx = if x <= T::Acc::ZERO { T::Acc::ZERO } else { g });
-            } else {
-                elements.for_each(|((gx, &x), &g)| {
-                    let at_zero = alpha * g;
-                    let not_above = if x == T::Acc::ZERO { at_zero } else { T::Acc::ZERO };
-                    *gx = if x <= T::Acc::ZERO { not_above } else { g };
-                });
-            }
-        });
-    });
+    blocks.for_each(|((gx, x), gy)| backward_block(alpha, x, gy, gx));
+}
+
+vectorised! {
+    fn forward_block<T: Element>(x: &[T], y: &mut [T]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = if x.to_acc() < T::Acc::ZERO { T::ZERO } else { x };
+        }
+    }
+}
+
+vectorised! {
+    fn backward_block<T: Element>(alpha: T::Acc, x: &[T], gy: &[T], gx: &mut [T]) {
+        let elements = gx.iter_mut().zip(x).zip(gy);
+        // Two loops without branches; 0 times infinity stays 0.
+        if alpha == T::Acc::ZERO {
+            elements.for_each(|((gx, x), &g)| *gx = if x.to_acc() <= T::Acc::ZERO { T::ZERO } else { g });
+        } else {
+            elements.for_each(|((gx, x), &g)| {
+                let at_zero = T::from_acc(alpha * g.to_acc());
+                let not_above = if x.to_acc() == T::Acc::ZERO { at_zero } else { T::ZERO };
+                *gx = if x.to_acc() <= T::Acc::ZERO { not_above } else { g };
+            });
+        }
+    }
 }

@@ -3,39 +3,42 @@
 use rayon::prelude::*;
 
 use super::scratch::{Pooled, Scratch};
-use crate::dtype::{Accumulator, Element};
+use crate::dtype::{Element, vectorised};
 
 /// Terms of a sum that are added up side by side.
 const LANES: usize = 16;
 
-/// Sum in sixteen interleaved lanes, then over the lanes: a fixed order that vectorises.
-pub(super) fn sum_lanes<A: Accumulator>(values: &[A]) -> A {
-    sum_terms([values], |[v]| v, |sum| sum)
-}
-
-/// [`sum_lanes`] of `term` of the elements of equally long slices, each partial sum passed through `round`.
+/// Sum of `term` of the elements of equally long slices, in sixteen interleaved lanes, then over the lanes: a fixed order
+/// that vectorises. Each partial sum passes through `round`.
 #[inline(always)]
-pub(super) fn sum_terms<A: Accumulator, const K: usize>(
-    slices: [&[A]; K],
-    term: impl Fn([A; K]) -> A,
-    round: impl Fn(A) -> A,
-) -> A {
-    let mut lanes = [A::ZERO; LANES];
+pub(super) fn sum_terms<T: Element, const K: usize>(
+    slices: [&[T]; K],
+    term: impl Fn([T::Acc; K]) -> T::Acc,
+    round: impl Fn(T::Acc) -> T::Acc,
+) -> T::Acc {
+    let mut lanes = [T::Acc::ZERO; LANES];
     let chunks = slices.map(|s| s.as_chunks::<LANES>());
     for i in 0..chunks[0].0.len() {
         let chunk = chunks.map(|(chunks, _)| &chunks[i]);
         for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum = round(*sum + term(chunk.map(|c| c[lane])));
+            *sum = round(*sum + term(chunk.map(|c| c[lane].to_acc())));
         }
     }
-    let tail =
-        (0..chunks[0].1.len()).fold(A::ZERO, |sum, i| round(sum + term(chunks.map(|(_, rest)| rest[i]))));
-    round(lanes.iter().fold(A::ZERO, |sum, &v| round(sum + v)) + tail)
+    let tail = (0..chunks[0].1.len())
+        .fold(T::Acc::ZERO, |sum, i| round(sum + term(chunks.map(|(_, rest)| rest[i].to_acc()))));
+    round(lanes.iter().fold(T::Acc::ZERO, |sum, &v| round(sum + v)) + tail)
+}
+
+vectorised! {
+    /// [`sum_terms`] of the elements themselves.
+    pub(super) fn sum_lanes<T: Element>(values: &[T]) -> T::Acc {
+        sum_terms([values], |[v]| v, |sum| sum)
+    }
 }
 
 /// Target channel c is the sum of the planes c of `samples`, in this order, of x `[N, C, plane]`; with `narrow` each
 /// partial sum is rounded to `T`.
-pub(super) fn sum_planes<T: Element<Acc: Pooled>>(
+pub(super) fn sum_planes<T: Element>(
     x: &[T],
     samples: &[usize],
     plane: usize,
@@ -44,12 +47,11 @@ pub(super) fn sum_planes<T: Element<Acc: Pooled>>(
 ) {
     let channels = target.len();
     target.par_iter_mut().enumerate().for_each(|(c, target)| {
-        let mut scratch = Scratch::take();
         let mut sum = T::Acc::ZERO;
         for n in samples {
-            let values = T::promote(&x[(n * channels + c) * plane..][..plane], &mut scratch);
+            let values = &x[(n * channels + c) * plane..][..plane];
             if narrow {
-                values.iter().for_each(|&v| sum = T::round(sum + v));
+                values.iter().for_each(|v| sum = T::round(sum + v.to_acc()));
             } else {
                 sum += sum_lanes(values);
             }
@@ -63,16 +65,14 @@ pub(super) fn sum_rows<T: Element<Acc: Pooled>>(x: &[T], samples: &[usize], narr
     const COLUMNS: usize = 1 << 10;
     let columns = target.len();
     target.par_chunks_mut(COLUMNS).enumerate().for_each(|(i, target)| {
-        let (first, mut scratch) = (i * COLUMNS, Scratch::take());
         T::demote_into(target, &mut Scratch::take(), |sums| {
             sums.fill(T::Acc::ZERO);
             for n in samples {
-                let row = T::promote(&x[n * columns + first..][..sums.len()], &mut scratch);
-                let terms = sums.iter_mut().zip(row);
+                let terms = sums.iter_mut().zip(&x[n * columns + i * COLUMNS..]);
                 if narrow {
-                    terms.for_each(|(sum, &v)| *sum = T::round(*sum + v));
+                    terms.for_each(|(sum, v)| *sum = T::round(*sum + v.to_acc()));
                 } else {
-                    terms.for_each(|(sum, &v)| *sum += v);
+                    terms.for_each(|(sum, v)| *sum += v.to_acc());
                 }
             }
         });
