@@ -4,9 +4,12 @@
 //!   backward  see `kink::BackwardRule`: two values for each window, one for a chosen tied element and one for
 //!             the rest of them, added onto gx in the order of the windows
 
+mod two_by_two;
+
 use rand_philox::philox4x32_10;
 use rayon::prelude::*;
 
+use super::BLOCK;
 use super::draw::Draw;
 use crate::dtype::{Accumulator, Element, vectorised};
 use crate::kink::BackwardRule;
@@ -25,19 +28,19 @@ pub(super) fn forward<T: Element>(
     let plane = g.input[0] * g.input[1];
     let windows = g.output[0] * g.output[1];
     let tie_bytes = shape::tie_bytes(g.window.len());
-    let planes = super::BLOCK.div_ceil(plane);
+    let planes = BLOCK.div_ceil(plane);
     let two_by_two = g.window == Window2d::new(2, 2, 0);
     y.par_chunks_mut(planes * windows)
         .zip(ties.par_chunks_mut(planes * windows * tie_bytes))
         .zip(x.par_chunks(planes * plane))
         .for_each(|((y, ties), x)| {
-            let planes = y.chunks_mut(windows).zip(ties.chunks_mut(windows * tie_bytes));
-            for ((y, ties), x) in planes.zip(x.chunks(plane)) {
-                if two_by_two {
-                    forward_2x2(g, x, y, ties);
-                } else {
-                    forward_plane(g, x, y, ties, tie_bytes);
-                }
+            let planes = y.chunks_mut(windows).zip(ties.chunks_mut(windows * tie_bytes)).zip(x.chunks(plane));
+            if !two_by_two {
+                planes.for_each(|((y, ties), x)| forward_plane(g, x, y, ties, tie_bytes));
+            } else if plane == 4 * windows {
+                two_by_two::forward(g, x, y, ties);
+            } else {
+                planes.for_each(|((y, ties), x)| two_by_two::forward(g, x, y, ties));
             }
             if let Some(weights) = weights {
                 combine(weights.map(T::Acc::from_f64), y);
@@ -51,32 +54,6 @@ vectorised! {
         for y in y {
             let m = y.to_acc();
             *y = T::from_acc(T::round(b * m) + T::round(c * m));
-        }
-    }
-}
-
-vectorised! {
-    /// Kernel 2, stride 2, no padding: rows of windows, branch-free.
-    fn forward_2x2<T: Element>(g: &Pool2dGeometry, x: &[T], y: &mut [T], ties: &mut [u8]) {
-        let width = g.input[1];
-        let rows = y.chunks_mut(g.output[1]).zip(ties.chunks_mut(g.output[1]));
-        for ((y, ties), x) in rows.zip(x.chunks(2 * width)) {
-            let (upper, lower) = x.split_at(width);
-            let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-            for ((y, tie), (upper, lower)) in y.iter_mut().zip(ties).zip(pairs) {
-                let window = [upper[0], upper[1], lower[0], lower[1]].map(T::to_acc);
-                let mut m = window[0];
-                for &v in &window[1..] {
-                    m = if v > m { v } else { m };
-                }
-                let (mut equal, mut nan) = (0u8, 0u8);
-                for (i, &v) in window.iter().enumerate() {
-                    equal |= ((v == m) as u8) << i;
-                    nan |= (v.is_nan() as u8) << i;
-                }
-                *y = T::from_rounded(if nan != 0 { T::Acc::NAN } else { m });
-                *tie = if nan != 0 { nan | NAN_FLAG } else { equal };
-            }
         }
     }
 }
@@ -232,121 +209,27 @@ pub(super) fn backward<T: Element>(
     let windows = g.output[0] * g.output[1];
     let tie_bytes = shape::tie_bytes(g.window.len());
     let rule = Rule::new(rule, draw);
-    let planes = super::BLOCK.div_ceil(plane);
+    let planes = BLOCK.div_ceil(plane);
     let two_by_two = g.window == Window2d::new(2, 2, 0);
     gx.par_chunks_mut(planes * plane)
         .zip(gy.par_chunks(planes * windows))
         .zip(ties.par_chunks(planes * windows * tie_bytes))
         .enumerate()
         .for_each(|(block, ((gx, gy), ties))| {
-            if !two_by_two || plane != 4 * windows {
-                gx.fill(T::ZERO);
+            let special = two_by_two && !matches!(rule, Rule::Random { .. });
+            if special && plane == 4 * windows {
+                return two_by_two::backward(g, &rule, gy, ties, gx);
             }
+            gx.fill(T::ZERO);
             let tensors = gx.chunks_mut(plane).zip(gy.chunks(windows));
             for (i, ((gx, gy), ties)) in tensors.zip(ties.chunks(windows * tie_bytes)).enumerate() {
-                let first_window = (block * planes + i) * windows;
-                if two_by_two {
-                    backward_2x2(g, &rule, first_window, gy, ties, gx);
+                if special {
+                    two_by_two::backward(g, &rule, gy, ties, gx);
                 } else {
-                    backward_plane(g, &rule, first_window, gy, ties, gx);
+                    backward_plane(g, &rule, (block * planes + i) * windows, gy, ties, gx);
                 }
             }
         });
-}
-
-/// Kernel 2, stride 2, no padding.
-fn backward_2x2<T: Element>(
-    g: &Pool2dGeometry,
-    rule: &Rule<T::Acc>,
-    first_window: usize,
-    gy: &[T],
-    ties: &[u8],
-    gx: &mut [T],
-) {
-    let spread = rule.spreads_nan();
-    match rule {
-        Rule::First => spread_2x2(g, |g, _| [g, T::Acc::ZERO], [false, spread], gy, ties, gx),
-        Rule::Last => spread_2x2(g, |g, _| [g, T::Acc::ZERO], [true, spread], gy, ties, gx),
-        Rule::Random { .. } => backward_plane(g, rule, first_window, gy, ties, gx),
-        Rule::Divide => spread_2x2(g, |g, k| [T::round(g / k); 2], [false, spread], gy, ties, gx),
-        Rule::Coefficients { first, rest } => {
-            let coefficients = [first, rest].map(|c| <[T::Acc; 5]>::try_from(&c[..5]).expect("0 to 4 ties"));
-            let share = |g: T::Acc, k: T::Acc| coefficients.map(|c| T::round(times_coefficient(g, k, c)));
-            spread_2x2(g, share, [false, spread], gy, ties, gx)
-        }
-        &Rule::TwoBranches { beta, one_minus_beta } => {
-            let share = |g: T::Acc, k: T::Acc| {
-                let rest = T::round(T::round(beta * g) / k);
-                [T::round(rest + T::round(one_minus_beta * g)), rest]
-            };
-            spread_2x2(g, share, [false, spread], gy, ties, gx)
-        }
-    }
-}
-
-/// `g` times coefficient `k` of 0 to 4, chosen without a branch.
-#[inline(always)]
-fn times_coefficient<A: Accumulator>(g: A, k: A, coefficients: [A; 5]) -> A {
-    let mut coefficient = coefficients[1];
-    for (count, &c) in coefficients.iter().enumerate().skip(2) {
-        coefficient = if k == A::from_f64(count as f64) { c } else { coefficient };
-    }
-    if coefficient == A::ZERO { A::ZERO } else { g * coefficient }
-}
-
-vectorised! {
-    /// `share(gradient, number of ties)` gives, rounded, what the chosen tied element and each other one receive; chosen is the
-    /// last one rather than the first if `last`, or if the window holds a NaN. With `spread` a NaN fills its window.
-    fn spread_2x2<T: Element, F: Fn(T::Acc, T::Acc) -> [T::Acc; 2]>(
-        g: &Pool2dGeometry,
-        share: F,
-        [last, spread]: [bool; 2],
-        gy: &[T],
-        ties: &[u8],
-        gx: &mut [T],
-    ) {
-        /// Windows whose elements are computed before any is stored: two loops that vectorise, unlike one.
-        const WINDOWS: usize = 64;
-        let (width, columns) = (g.input[1], g.output[1]);
-        let (one, nan_value) = (T::Acc::from_f64(1.0), T::from_acc(T::Acc::NAN));
-        let mut values = [[T::ZERO; WINDOWS]; 4];
-        let rows = gy.chunks(columns).zip(ties.chunks(columns)).zip(gx.chunks_mut(2 * width));
-        for ((gy, ties), gx) in rows {
-            let (upper, lower) = gx.split_at_mut(width);
-            let parts = gy.chunks(WINDOWS).zip(ties.chunks(WINDOWS));
-            let pairs = upper.chunks_mut(2 * WINDOWS).zip(lower.chunks_mut(2 * WINDOWS));
-            for ((gy, ties), (upper, lower)) in parts.zip(pairs) {
-                let [a, b, c, d] = &mut values;
-                let elements = a.iter_mut().zip(b.iter_mut()).zip(c.iter_mut()).zip(d.iter_mut());
-                for ((gy, &tie), (((a, b), c), d)) in gy.iter().zip(ties).zip(elements) {
-                    let tie = tie as u32;
-                    let (nan, set) = (tie & NAN_FLAG as u32 != 0, tie & 15);
-                    let one_if = |bit: u32| if set & bit != 0 { one } else { T::Acc::ZERO };
-                    let k = one_if(1) + one_if(2) + (one_if(4) + one_if(8));
-                    let highest = if set > 7 { 8 } else if set > 3 { 4 } else { set & 2 };
-                    let highest = if highest == 0 { set } else { highest };
-                    let lowest = set & set.wrapping_neg();
-                    let chosen = if last || nan { highest } else { lowest };
-                    // A sum starts from +0, which turns a -0 into +0.
-                    let [to_chosen, to_rest] =
-                        share(gy.to_acc(), k).map(|v| T::from_rounded(v + T::Acc::ZERO));
-                    let value = |bit: u32| {
-                        let tied = if chosen & bit != 0 { to_chosen } else { to_rest };
-                        let value = if set & bit != 0 { tied } else { T::ZERO };
-                        if nan && spread { nan_value } else { value }
-                    };
-                    (*a, *b, *c, *d) = (value(1), value(2), value(4), value(8));
-                }
-                let [a, b, c, d] = &values;
-                let pairs = upper.as_chunks_mut().0.iter_mut().zip(lower.as_chunks_mut().0);
-                for ((((upper, lower), _), (&a, &b)), (&c, &d)) in
-                    pairs.zip(gy).zip(a.iter().zip(b)).zip(c.iter().zip(d))
-                {
-                    (*upper, *lower) = ([a, b], [c, d]);
-                }
-            }
-        }
-    }
 }
 
 fn backward_plane<T: Element>(

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Times Tiebreak and PyTorch on the same work, in turn, and prints a table.
+
+    python3 benches/compare/compare.py                 all of it: about fifteen minutes
+    python3 benches/compare/compare.py --work lenet5   what has `lenet5` in its name
+    python3 benches/compare/compare.py --list          the work and the goals
+
+Needs nothing but Python 3.9 and cargo: the first run makes a virtual environment under target/compare and installs
+PyTorch in it (--python takes one that has it). Each piece of work runs in a process of its own, ours and theirs by turns,
+--rounds times; both start from the same numbers, and their losses must agree. PyTorch runs with each of two settings of
+malloc, and the better one counts. Ratios are of medians, ours over theirs; the spread is that of the rounds.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+CACHE = ROOT / "target" / "compare"
+# Keeps glibc from giving pages back, which costs PyTorch a page fault for each page of a fresh buffer.
+KEEP_PAGES = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TOP_PAD_": "67108864",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+}
+
+# Work, and the ratio that we want to reach.
+WORK = [
+    ("step/lenet5/128/f32/native", 0.5),
+    ("step/lenet5/128/f32/published", 0.2),
+    ("step/lenet5/128/f64/native", 0.65),
+    ("step/lenet5/128/f16/native", 0.15),
+    ("step/lenet5/128/f16/published", 0.15),
+    ("step/vgg11/32/f32/native", 0.9),
+    ("step/vgg11/32/f32/published", 0.7),
+    ("step/vgg11_bn/32/f32/native", 0.9),
+    ("step/vgg11/128/f32/native", 0.9),
+    ("step/vgg11/128/f32/published", 0.7),
+    ("step/resnet18/32/f32/native", 0.9),
+    ("step/resnet18_bn/32/f32/native", 0.9),
+    ("step/resnet18_bn/32/f32/published", 0.7),
+    ("step/vgg11/32/f64/native", 0.65),
+    ("step/resnet18/32/f64/native", 0.65),
+    ("step/vgg11/32/f16/native", 0.05),
+    ("operator/maxpool2d/f32/native", 0.4),
+    ("operator/maxpool2d/f32/published", 0.05),
+    ("operator/maxpool2d/f64/native", 0.4),
+    ("operator/maxpool2d/f64/published", 0.05),
+    ("operator/maxpool2d/f16/native", 0.4),
+    ("operator/maxpool2d/f16/published", 0.05),
+    ("operator/batchnorm/f32/native", 0.8),
+    ("operator/batchnorm/f64/native", 0.8),
+    ("operator/batchnorm/f16/native", 0.8),
+    ("operator/relu/f32/native", 0.8),
+    ("operator/relu/f64/native", 0.8),
+    ("operator/relu/f16/native", 0.8),
+    ("operator/sgd/f32/fused", 0.8),
+    ("operator/sgd/f64/fused", 0.8),
+    ("operator/sgd/f16/fused", 0.8),
+    ("operator/adam/f32/fused", 0.8),
+    ("operator/adam/f64/fused", 0.8),
+    ("operator/adam/f16/fused", 0.8),
+    ("compare/lenet5/128/f32", 0.35),
+    ("compare/vgg11/32/f32", 0.35),
+]
+TOLERANCE = {"f64": 1e-10, "f32": 1e-4, "f16": 1e-2}
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def torch_python(given):
+    if given:
+        return given
+    python = CACHE / "venv" / "bin" / "python"
+    if not python.exists():
+        say("making a virtual environment with PyTorch under target/compare")
+        subprocess.run([sys.executable, "-m", "venv", str(CACHE / "venv")], check=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "numpy", "torch"]
+        cpu_only = ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]
+        if subprocess.run(pip + cpu_only).returncode != 0:
+            shutil.rmtree(CACHE / "venv")
+            sys.exit("PyTorch could not be installed; --python takes an interpreter that has it")
+    return str(python)
+
+
+def build():
+    command = ["cargo", "bench", "--quiet", "--bench", "compare", "--no-run", "--message-format", "json"]
+    out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    programs = [json.loads(line).get("executable") for line in out.splitlines() if line.startswith("{")]
+    return [program for program in programs if program][-1]
+
+
+def run(command, environment):
+    """What the program measured, and what it took of memory."""
+    start = time.time()
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise RuntimeError(f"{' '.join(command)} failed")
+    result = json.loads(out.splitlines()[-1])
+    result["start"] = result["first_step"] - start
+    result["megabytes"] = usage.ru_maxrss / 1024
+    result["median"] = statistics.median(result["seconds"])
+    return result
+
+
+def disagreement(work, ours, theirs):
+    """Largest relative distance of the losses of the first two steps; None where there is none to compare."""
+    if not work.startswith("step/"):
+        return None
+    return max(abs(a - b) / abs(b) for a, b in zip(ours["results"], theirs["results"]))
+
+
+def milliseconds(runs):
+    values = sorted(run["median"] * 1e3 for run in runs)
+    return statistics.median(values), values[0], values[-1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", action="append", help="measure what has this in its name (may be repeated)")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each for a piece of work [3]")
+    parser.add_argument("--seconds", type=float, default=2.0, help="time that a process measures for [2]")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--python", help="an interpreter that has PyTorch")
+    parser.add_argument("--list", action="store_true", help="print the work and the goals")
+    arguments = parser.parse_args()
+    work = [w for w in WORK if not arguments.work or any(part in w[0] for part in arguments.work)]
+    if arguments.list:
+        for name, goal in work:
+            print(f"{name:<40} {goal}")
+        return
+    if not work:
+        parser.error("no work has that in its name; --list shows all")
+    python, program = torch_python(arguments.python), build()
+    environment = {"THREADS": str(arguments.threads), "SECONDS": str(arguments.seconds)}
+    peer = [python, str(HERE / "torch_peer.py")]
+    rows, starts, version = [], [], ""
+    for index, (name, goal) in enumerate(work):
+        ours, theirs = [], {"": [], "keep pages": []}
+        # A step of PyTorch's VGG11 in f16 takes a minute.
+        rounds = 1 if "vgg11/32/f16" in name else arguments.rounds
+        try:
+            for number in range(rounds):
+                say(f"{index + 1}/{len(work)} {name}, round {number + 1} of {rounds}")
+                ours.append(run([program, name], environment))
+                theirs[""].append(run([*peer, name], environment))
+                if rounds > 1:
+                    theirs["keep pages"].append(run([*peer, name], {**environment, **KEEP_PAGES}))
+        except (RuntimeError, KeyboardInterrupt) as error:
+            say(f"{name}: {error or 'stopped'}")
+            if isinstance(error, KeyboardInterrupt):
+                break
+            continue
+        setting = min((s for s in theirs if theirs[s]), key=lambda s: milliseconds(theirs[s])[0])
+        apart = disagreement(name, ours[0], theirs[setting][0])
+        dtype = next(part for part in name.split("/") if part in TOLERANCE)
+        if apart is not None and not apart <= TOLERANCE[dtype] and "published" not in name:
+            say(f"{name}: losses are {apart:.1e} apart: {ours[0]['results']} and {theirs[setting][0]['results']}")
+        rows.append((name, goal, milliseconds(ours), milliseconds(theirs[setting]), setting, apart, ours, theirs[setting]))
+        version = theirs[setting][0]["version"]
+        if name == "step/lenet5/128/f32/native":
+            starts = [statistics.median(r["start"] for r in runs) for runs in (ours, theirs[setting])]
+    print(f"{time.strftime('%Y-%m-%d')}, {cpu()}, {arguments.threads} threads, PyTorch {version}, medians of "
+          f"{arguments.rounds} processes, in brackets the fastest and the slowest.\n")
+    print("| work | ours, ms | PyTorch, ms | ratio | goal | | losses apart | memory, MB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, goal, ours, theirs, setting, apart, our_runs, their_runs in rows:
+        ratio = ours[0] / theirs[0]
+        distance = "" if apart is None else f"{apart:.0e}"
+        memory = " / ".join(f"{max(r['megabytes'] for r in runs):.0f}" for runs in (our_runs, their_runs))
+        print(f"| {name} | {cell(ours)} | {cell(theirs)} | {ratio:.2f} | {goal} | {'met' if ratio <= goal else ''} "
+              f"| {distance} | {memory} |")
+    if starts:
+        print(f"\nFrom the start of the process to the end of the first step of LeNet-5: {starts[0]:.3f} s and "
+              f"{starts[1]:.2f} s, ratio {starts[0] / starts[1]:.3f}.")
+
+
+def cell(times):
+    digits = 2 if times[0] < 20 else 1 if times[0] < 1000 else 0
+    return f"{times[0]:.{digits}f} ({times[1]:.{digits}f} to {times[2]:.{digits}f})"
+
+
+def cpu():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+main()
