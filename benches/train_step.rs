@@ -127,9 +127,9 @@ fn print_profile(v: &mut Variant, labels: &[i64]) -> Result<()> {
     let mut kernels: Vec<(&str, f64)> = Vec::new();
     for _ in 0..STEPS {
         for time in v.optimizer.profile_step(&mut v.network, v.x.view(), labels)? {
-            match kernels.iter_mut().find(|(name, _)| *name == time.name) {
+            match kernels.iter_mut().find(|(name, _)| *name == time.kernel) {
                 Some((_, seconds)) => *seconds += time.seconds,
-                None => kernels.push((time.name, time.seconds)),
+                None => kernels.push((time.kernel, time.seconds)),
             }
         }
     }

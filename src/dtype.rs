@@ -99,6 +99,8 @@ pub(crate) trait Element: Pod + Send + Sync + Default {
     fn to_acc(self) -> Self::Acc;
     /// Rounds once, to nearest even.
     fn from_acc(value: Self::Acc) -> Self;
+    /// `self < 0`, or `self <= 0` with `or_zero`: false for NaN.
+    fn is_negative(self, or_zero: bool) -> bool;
     /// Of a number that this type holds.
     fn from_rounded(value: Self::Acc) -> Self;
     fn to_f64(self) -> f64;
@@ -155,6 +157,10 @@ macro_rules! accumulator {
                 value
             }
             #[inline(always)]
+            fn is_negative(self, or_zero: bool) -> bool {
+                if or_zero { self <= 0.0 } else { self < 0.0 }
+            }
+            #[inline(always)]
             fn from_rounded(value: $t) -> $t {
                 value
             }
@@ -201,6 +207,15 @@ impl Element for f16 {
     #[inline(always)]
     fn from_acc(value: f32) -> f16 {
         f16::from_rounded(round_to_f16(value))
+    }
+    /// On the bits, in lanes of 16 bits.
+    #[inline(always)]
+    fn is_negative(self, or_zero: bool) -> bool {
+        let bits = self.to_bits();
+        let zero = bits & 0x7fff == 0;
+        // From -0 to minus infinity.
+        let negative = (0x8000..=0xfc00).contains(&bits);
+        if or_zero { negative | zero } else { negative & !zero }
     }
     #[inline(always)]
     fn from_rounded(value: f32) -> f16 {
@@ -335,6 +350,8 @@ mod tests {
         to_f32(&all, &mut wide);
         to_f16(&wide, &mut back);
         for ((half, wide), back) in all.iter().zip(&wide).zip(&back) {
+            assert_eq!(half.is_negative(false), *wide < 0.0, "{half}");
+            assert_eq!(half.is_negative(true), *wide <= 0.0, "{half}");
             if half.is_nan() {
                 assert!(wide.is_nan() && back.is_nan() && wide.is_sign_negative() == back.is_sign_negative());
             } else {

@@ -29,8 +29,8 @@ mod ffi;
 pub use dtype::DType;
 pub use engine::{
     AdamOptions, AdamState, BatchNormGradients, BatchNormOptions, BatchNormParameters, BatchStatistics,
-    Device, DropoutOptions, Engine, EngineInfo, EngineOptions, KernelTime, LogLevel, Logger, MemoryUse,
-    Placement, RmsPropOptions, RmsPropState, RunningStatistics, SgdOptions,
+    Device, DropoutOptions, Engine, EngineInfo, EngineOptions, LogLevel, Logger, MemoryUse, Placement,
+    RmsPropOptions, RmsPropState, RunningStatistics, SgdOptions, Work,
 };
 pub use error::{Error, Result, Status};
 pub use kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, NormPoolKink, ReluKink};

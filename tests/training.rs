@@ -4,7 +4,7 @@ mod support;
 
 use support::*;
 use tiebreak::data::synthetic;
-use tiebreak::net::{Graph, Network};
+use tiebreak::net::{Graph, Network, zoo};
 use tiebreak::shape::Window2d;
 use tiebreak::train::*;
 use tiebreak::*;
@@ -372,6 +372,39 @@ fn counters_and_scalars_of_a_run_are_restored_or_refused_as_a_whole() {
     other.load(&mut network, &path).unwrap();
     assert_eq!((other.options(), other.steps()), (&saved, 1));
     assert_eq!(saved.algorithm.learning_rate(), RATE);
+}
+
+#[test]
+fn a_profile_names_layers_and_their_work() {
+    let engine = Engine::cpu();
+    let lenet5 = zoo::by_name("lenet5", &Default::default()).unwrap();
+    let [mut profiled, mut trained] = [0, 1].map(|_| Network::new(&engine, &lenet5, DType::F32, 1).unwrap());
+    let x = Tensor::from_f64(DType::F32, &[4, 1, 28, 28], &[0.5; 4 * 784]).unwrap();
+    let sgd = SgdOptions { momentum: 0.9, ..Default::default() };
+    let mut optimizer = Optimizer::new(&mut profiled, sgd).unwrap();
+    let kernels = optimizer.profile_step(&mut profiled, x.view(), &[1, 2, 3, 4]).unwrap();
+    let work = profiled.work(4, true).unwrap();
+    // Products of a sample: 25 * 576 * 6 and 150 * 64 * 16 of the convolutions, the linear layers'; each backward pass
+    // takes as many, but for the gradient of the image.
+    let [first, others] = [86_400, 153_600 + 256 * 120 + 120 * 84 + 84 * 10];
+    assert_eq!(work.operations, 4 * 2 * (2 * first + 3 * others));
+    assert_eq!(profiled.work(4, false).unwrap().operations, 4 * 2 * (first + others));
+    let sum = |layers: &dyn Fn(&str) -> bool| {
+        let mut sum = Work::default();
+        kernels.iter().filter(|k| layers(&k.layer)).for_each(|k| sum += k.work);
+        sum
+    };
+    assert_eq!(sum(&|layer| layer != "optimizer"), work);
+    // Gradient, parameter and momentum buffer, the latter two read and written.
+    assert_eq!(sum(&|layer| layer == "optimizer"), Work { operations: 0, bytes: 44_426 * 5 * 4 });
+    assert!(kernels.iter().any(|k| k.layer == "loss" && k.kernel == "cross_entropy"));
+    let pool = kernels.iter().find(|k| k.kernel == "maxpool2d_backward").unwrap();
+    assert_eq!((pool.layer.as_str(), pool.work.bytes), ("features.6", 4 * 16 * (64 * 4 + 16 * 4 + 16)));
+    assert!(kernels.iter().all(|k| k.seconds >= 0.0));
+    // It is a step like any other.
+    let mut optimizer = Optimizer::new(&mut trained, sgd).unwrap();
+    optimizer.train_step(&mut trained, x.view(), &[1, 2, 3, 4]).unwrap();
+    assert_eq!(snapshot(&mut profiled), snapshot(&mut trained));
 }
 
 #[test]

@@ -149,14 +149,15 @@ def main():
     rows, starts, version = [], [], ""
     for index, (name, goal) in enumerate(work):
         ours, theirs = [], {"": [], "keep pages": []}
-        # A step of PyTorch's VGG11 in f16 takes a minute.
-        rounds = 1 if "vgg11/32/f16" in name else arguments.rounds
+        # Minutes for PyTorch.
+        slow = "vgg11/32/f16" in name
+        rounds, once = (1, {"RUNS": "1"}) if slow else (arguments.rounds, {})
         try:
             for number in range(rounds):
                 say(f"{index + 1}/{len(work)} {name}, round {number + 1} of {rounds}")
                 ours.append(run([program, name], environment))
-                theirs[""].append(run([*peer, name], environment))
-                if rounds > 1:
+                theirs[""].append(run([*peer, name], {**environment, **once}))
+                if not slow:
                     theirs["keep pages"].append(run([*peer, name], {**environment, **KEEP_PAGES}))
         except (RuntimeError, KeyboardInterrupt) as error:
             say(f"{name}: {error or 'stopped'}")

@@ -193,7 +193,7 @@ def operator(name, dtype, choice):
 def main():
     torch.set_num_threads(int(os.environ.get("THREADS", "2")))
     kind, name, *rest = sys.argv[1].split("/")
-    seconds_to_spend = float(os.environ.get("SECONDS", "3"))
+    seconds_to_spend, least_runs = float(os.environ.get("SECONDS", "3")), int(os.environ.get("RUNS", "3"))
     if kind == "step":
         run = step(name, int(rest[0]), DTYPES[rest[1]], rest[2])
     elif kind == "compare":
@@ -204,7 +204,7 @@ def main():
     first_step = time.time()
     results.append(run())
     seconds = []
-    while len(seconds) < 3 or (sum(seconds) < seconds_to_spend and len(seconds) < 200):
+    while len(seconds) < least_runs or (least_runs > 1 and sum(seconds) < seconds_to_spend and len(seconds) < 200):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)

@@ -21,12 +21,12 @@ use op::{Op, Settings};
 use session::Session;
 
 pub use meter::MemoryUse;
+pub use op::Work;
 pub use operators::{
     AdamOptions, AdamState, BatchNormGradients, BatchNormOptions, BatchNormParameters, BatchStatistics,
     DropoutOptions, RmsPropOptions, RmsPropState, RunningStatistics, SgdOptions,
 };
 pub(crate) use operators::{class_indices, scalar_f64};
-pub use session::KernelTime;
 
 /// Where an engine computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

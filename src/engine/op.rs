@@ -141,6 +141,84 @@ pub(crate) struct Call {
     pub site: usize,
 }
 
+/// What an operator has to do at the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// Additions and multiplications of convolutions and linear layers: two for each product. All else is bound by memory,
+    /// and counts as 0.
+    pub operations: u64,
+    /// Bytes of the tensors, each read or written once.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Work {
+    fn add_assign(&mut self, other: Work) {
+        self.operations += other.operations;
+        self.bytes += other.bytes;
+    }
+}
+
+impl Call {
+    /// Per-channel tensors apart, which are small.
+    pub fn work(&self) -> Work {
+        let count = |shape: &[usize]| shape.iter().product::<usize>();
+        let convolution = |g: &Conv2dGeometry| {
+            let y = count(&g.y_shape());
+            (2 * y * g.patch_len(), count(&g.x_shape()) + count(&g.weight_shape()) + y)
+        };
+        let linear = |g: &LinearGeometry| {
+            let weight = g.in_features * g.out_features;
+            (2 * g.batch * weight, g.batch * (g.in_features + g.out_features) + weight)
+        };
+        // Gradient, and parameter and states, which are read and written; with copies in f16.
+        let optimizer = |len: usize, states: usize, master: bool| match master {
+            true => (0, len * (1 + 2 * (1 + states)) + len / 2),
+            false => (0, len * (1 + 2 * (1 + states))),
+        };
+        let (operations, elements) = match &self.op {
+            Op::Conv2dForward { geometry: g, .. }
+            | Op::Conv2dBackwardInput { geometry: g }
+            | Op::Conv2dBackwardWeight { geometry: g, .. } => convolution(g),
+            Op::LinearForward { geometry: g, .. }
+            | Op::LinearBackwardInput { geometry: g }
+            | Op::LinearBackwardWeight { geometry: g, .. } => linear(g),
+            Op::MaxPool2dForward { geometry: g }
+            | Op::MaxPool2dBackward { geometry: g }
+            | Op::NormPool2dForward { geometry: g }
+            | Op::AvgPool2dForward { geometry: g }
+            | Op::AvgPool2dBackward { geometry: g } => (0, g.x_len() + g.windows()),
+            Op::NormPool2dBackward { geometry: g } => (0, 2 * (g.x_len() + g.windows())),
+            Op::TieCensus { geometry: g, relu } => (0, 2 * g.windows() + *relu as usize * g.x_len()),
+            Op::ReluForward { len }
+            | Op::DropoutForward { len, .. }
+            | Op::DropoutBackward { len, .. }
+            | Op::Quantize { len, .. } => (0, 2 * len),
+            Op::ReluBackward { len } | Op::Add { len } => (0, 3 * len),
+            Op::BatchNormForward { geometry: g, .. } | Op::BatchNormInference { geometry: g, .. } => {
+                (0, 2 * g.len())
+            }
+            Op::BatchNormBackward { geometry: g, .. }
+            | Op::BatchNormInferenceBackward { geometry: g, .. } => (0, 3 * g.len()),
+            Op::CopyRows { geometry: g } => (0, 2 * g.rows * g.len),
+            Op::CrossEntropy { batch, classes, .. } => (0, 2 * batch * classes),
+            Op::Norms { len, difference } => (0, len * (1 + *difference as usize)),
+            Op::CountZeros { len } => (0, *len),
+            Op::Sgd { len, momentum, master } => optimizer(*len, *momentum as usize, *master),
+            Op::Adam { len, amsgrad, master } => optimizer(*len, 2 + *amsgrad as usize, *master),
+            Op::RmsProp { len, momentum, centered, master } => {
+                optimizer(*len, 1 + *momentum as usize + *centered as usize, *master)
+            }
+        };
+        let ties = match self.op {
+            Op::MaxPool2dForward { geometry: g }
+            | Op::MaxPool2dBackward { geometry: g }
+            | Op::TieCensus { geometry: g, .. } => count(&g.ties_shape()),
+            _ => 0,
+        };
+        Work { operations: operations as u64, bytes: (elements * self.dtype.size() + ties) as u64 }
+    }
+}
+
 /// What may change from run to run without planning again.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {

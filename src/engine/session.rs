@@ -1,6 +1,6 @@
 //! Memory and prepared programs of one user of an engine (a network): what both engines offer.
 
-use crate::engine::op::{BufferId, Call, Settings};
+use crate::engine::op::{BufferId, Call, Settings, Work};
 use crate::error::Result;
 
 /// A prepared list of calls.
@@ -9,11 +9,15 @@ pub(crate) struct ProgramId(pub u32);
 
 /// How long one kernel took.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct KernelTime {
+pub(crate) struct KernelTime {
     /// The operator's name on the CPU, the shader's on the GPU.
     pub name: &'static str,
+    /// The call's.
+    pub site: usize,
     /// Seconds on the device.
     pub seconds: f64,
+    /// That of the call, for its first kernel.
+    pub work: Work,
 }
 
 /// Buffers and programs on one engine. Buffers start as zeros.

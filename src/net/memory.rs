@@ -2,7 +2,7 @@
 
 use super::network::Network;
 use super::plan::{Mode, Plan};
-use crate::engine::op::{BufferId, Call};
+use crate::engine::op::{BufferId, Call, Work};
 use crate::error::Result;
 
 /// Bytes that a run of one batch size needs on the engine that runs the network, known before it starts.
@@ -51,6 +51,17 @@ impl Network {
             scratch,
             largest: largest.unwrap_or(0),
         })
+    }
+
+    /// What a run of `batch` samples has to do, the optimizer apart; nothing is run.
+    ///
+    /// @param training  with the backward pass, else evaluation alone
+    pub fn work(&self, batch: usize, training: bool) -> Result<Work> {
+        let mode = if training { self.training_mode() } else { Mode::Inference };
+        let plan = Plan::new(&self.graph, &self.parameter_buffers(), self.precision, batch, mode)?;
+        let mut work = Work::default();
+        [plan.forward, plan.loss, plan.backward].iter().flatten().for_each(|call| work += call.work());
+        Ok(work)
     }
 
     /// Bytes that the network holds on its engine: parameters, gradients, optimizer state, activations, scratch.

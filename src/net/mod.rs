@@ -17,5 +17,5 @@ pub use graph::{Graph, Layer, LayerInfo, NodeId};
 pub use init::{Fan, Initialization};
 pub use memory::MemoryPlan;
 pub(crate) use network::Trainable;
-pub use network::{Network, NetworkOptions, ParameterInfo};
+pub use network::{KernelProfile, Network, NetworkOptions, ParameterInfo};
 pub use run::{Evaluation, Ties};

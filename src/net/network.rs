@@ -8,7 +8,7 @@ use super::init::{self, Initialization};
 use super::plan::{Mode, ParameterBuffers, with_rounding};
 use super::run::{Planned, StoredForward};
 use crate::dtype::DType;
-use crate::engine::op::{BufferId, Call, Op, OptimizerSettings, Settings};
+use crate::engine::op::{BufferId, Call, Op, OptimizerSettings, Settings, Work};
 use crate::engine::session::{KernelTime, ProgramId, Session};
 use crate::engine::{Engine, Placement};
 use crate::error::{Error, Result};
@@ -90,6 +90,19 @@ pub struct ParameterInfo {
     pub name: String,
     /// Shape: `[O, C / groups, KH, KW]`, `[O, I]`, `[O]` or `[C]`.
     pub shape: Vec<usize>,
+}
+
+/// What one kernel of a step took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KernelProfile {
+    /// Name of the layer, "loss" or "optimizer".
+    pub layer: String,
+    /// The operator's name on the CPU, the shader's on the GPU.
+    pub kernel: &'static str,
+    /// Seconds on the device.
+    pub seconds: f64,
+    /// What there was to do; on the GPU, where an operator may take several kernels, that of all stands at the first.
+    pub work: Work,
 }
 
 impl Network {
@@ -522,17 +535,29 @@ impl Network {
         &mut self,
         x: View,
         labels: &[i64],
-        program: ProgramId,
+        optimizer: ProgramId,
         groups: Vec<OptimizerSettings>,
-    ) -> Result<Vec<KernelTime>> {
+    ) -> Result<Vec<KernelProfile>> {
         self.set_optimizer(groups, 1.0 / self.settings.loss_scale);
-        let programs = self.write_batch(x, labels, self.training_mode(), Some(program))?;
+        let programs = self.write_batch(x, labels, self.training_mode(), Some(optimizer))?;
         let engine = self.engine.clone();
-        let _serial = engine.lock();
-        let times = self.session.profile(&programs, &self.settings)?;
+        let serial = engine.lock();
+        let mut kernels = Vec::new();
+        for program in programs {
+            for time in self.session.profile(&[program], &self.settings)? {
+                let layer = match self.graph.nodes.get(time.site) {
+                    _ if program == optimizer => "optimizer".into(),
+                    Some(node) => node.name.clone(),
+                    None => "loss".into(),
+                };
+                let KernelTime { name, seconds, work, .. } = time;
+                kernels.push(KernelProfile { layer, kernel: name, seconds, work });
+            }
+        }
+        drop(serial);
         self.store(labels.len(), self.training_mode(), false);
         self.settings.step += 1;
-        Ok(times)
+        Ok(kernels)
     }
 
     fn set_optimizer(&mut self, groups: Vec<OptimizerSettings>, grad_scale: f64) {

@@ -246,7 +246,8 @@ impl Builder<'_> {
         self.values[logits].place = own;
         let glogits = self.slot(self.batch * classes);
         let loss_op = Op::CrossEntropy { batch: self.batch, classes, wide_loss };
-        let loss = vec![self.call(loss_op, 0, &[logits, labels], &[loss_value, glogits, row_loss])];
+        let loss =
+            vec![self.call(loss_op, graph.nodes.len(), &[logits, labels], &[loss_value, glogits, row_loss])];
         let backward = match self.mode {
             Mode::Inference => Vec::new(),
             Mode::Training { .. } => self.backward(&outputs, &extras, glogits)?,

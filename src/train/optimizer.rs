@@ -5,10 +5,10 @@ use wildmatch::WildMatch;
 use super::grad_scaler::GradScaler;
 use crate::dtype::DType;
 use crate::engine::op::{BufferId, Call, Op, OptimizerSettings};
-use crate::engine::session::{KernelTime, ProgramId};
+use crate::engine::session::ProgramId;
 use crate::engine::{AdamOptions, RmsPropOptions, SgdOptions};
 use crate::error::{Error, Result};
-use crate::net::{Network, Norms, Trainable};
+use crate::net::{KernelProfile, Network, Norms, Trainable};
 use crate::tensor::{Tensor, View};
 use crate::tensor_file::TensorFile;
 
@@ -345,11 +345,11 @@ impl Optimizer {
         network: &mut Network,
         x: View,
         labels: &[i64],
-    ) -> Result<Vec<KernelTime>> {
+    ) -> Result<Vec<KernelProfile>> {
         self.check(network)?;
-        let times = network.profile(x, labels, self.program, self.settings())?;
+        let kernels = network.profile(x, labels, self.program, self.settings())?;
         self.steps += 1;
-        Ok(times)
+        Ok(kernels)
     }
 
     /// Copies of the state tensors, as (`<parameter>.<PyTorch's name>`, values).

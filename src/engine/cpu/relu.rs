@@ -18,7 +18,7 @@ pub(super) fn backward<T: Element>(alpha: f64, x: &[T], gy: &[T], gx: &mut [T]) 
 vectorised! {
     fn forward_block<T: Element>(x: &[T], y: &mut [T]) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = if x.to_acc() < T::Acc::ZERO { T::ZERO } else { x };
+            *y = if x.is_negative(false) { T::ZERO } else { x };
         }
     }
 }
@@ -28,12 +28,12 @@ vectorised! {
         let elements = gx.iter_mut().zip(x).zip(gy);
         // Two loops without branches; 0 times infinity stays 0.
         if alpha == T::Acc::ZERO {
-            elements.for_each(|((gx, x), &g)| *gx = if x.to_acc() <= T::Acc::ZERO { T::ZERO } else { g });
+            elements.for_each(|((gx, x), &g)| *gx = if x.is_negative(true) { T::ZERO } else { g });
         } else {
             elements.for_each(|((gx, x), &g)| {
                 let at_zero = T::from_acc(alpha * g.to_acc());
                 let not_above = if x.to_acc() == T::Acc::ZERO { at_zero } else { T::ZERO };
-                *gx = if x.to_acc() <= T::Acc::ZERO { not_above } else { g };
+                *gx = if x.is_negative(true) { not_above } else { g };
             });
         }
     }

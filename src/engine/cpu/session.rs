@@ -29,12 +29,12 @@ impl CpuSession {
         &mut self.buffers[id.0 as usize]
     }
 
-    /// Runs the calls in order, each through `around`, which gets its name and what to run.
+    /// Runs the calls in order, each through `around`, which gets what to run.
     fn run_each(
         &mut self,
         programs: &[ProgramId],
         settings: &Settings,
-        mut around: impl FnMut(&'static str, &mut dyn FnMut()) + Send,
+        mut around: impl FnMut(&Call, &mut dyn FnMut()) + Send,
     ) {
         let CpuSession { pool, buffers, programs: all, .. } = self;
         super::install(pool, || {
@@ -44,7 +44,7 @@ impl CpuSession {
                     call.reads.iter().map(|r| cast_slice(&taken.others[r.0 as usize])).collect();
                 let mut writes: Vec<&mut [u8]> =
                     taken.buffers.iter_mut().map(|w| cast_slice_mut(w)).collect();
-                around(call.op.name(), &mut || {
+                around(call, &mut || {
                     super::execute(call.op, call.dtype, &reads, &mut writes, call.site, settings);
                 });
             }
@@ -145,10 +145,11 @@ impl Session for CpuSession {
 
     fn profile(&mut self, programs: &[ProgramId], settings: &Settings) -> Result<Vec<KernelTime>> {
         let mut times = Vec::new();
-        self.run_each(programs, settings, |name, run| {
+        self.run_each(programs, settings, |call, run| {
             let start = Instant::now();
             run();
-            times.push(KernelTime { name, seconds: start.elapsed().as_secs_f64() });
+            let seconds = start.elapsed().as_secs_f64();
+            times.push(KernelTime { name: call.op.name(), site: call.site, seconds, work: call.work() });
         });
         Ok(times)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::dispatch::{Binding, Params, WordsOf, lower};
 use super::{Gpu, MAX_GROUPS, Memory, Pipeline};
-use crate::engine::op::{BufferId, Call, Settings};
+use crate::engine::op::{BufferId, Call, Settings, Work};
 use crate::engine::session::{KernelTime, ProgramId, Session};
 use crate::error::{Error, Result};
 
@@ -35,6 +35,9 @@ struct Program {
 
 struct Step {
     name: &'static str,
+    site: usize,
+    /// That of the call, for its first dispatch.
+    work: Work,
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
     groups: [u32; 2],
@@ -187,6 +190,7 @@ impl Session for GpuSession {
         let mut dynamic = Vec::new();
         let mut planned = Vec::new();
         for (call, lowered) in calls.iter().zip(lowered) {
+            let mut work = call.work();
             for dispatch in lowered.dispatches.into_iter().filter(|d| d.groups > 0) {
                 words.resize(words.len().next_multiple_of(alignment), 0);
                 let start = words.len();
@@ -197,14 +201,22 @@ impl Session for GpuSession {
                         dynamic.push((start..words.len(), words_of));
                     }
                 }
-                planned.push((call, dispatch.kernel, dispatch.bindings, dispatch.groups, start..words.len()));
+                let work = std::mem::take(&mut work);
+                planned.push((
+                    call,
+                    work,
+                    dispatch.kernel,
+                    dispatch.bindings,
+                    dispatch.groups,
+                    start..words.len(),
+                ));
             }
         }
         let params = gpu.buffer(words.len() * 4, "params")?;
         gpu.queue.write_buffer(&params, 0, bytemuck::cast_slice(&words));
 
         let mut steps = Vec::new();
-        for (call, kernel, bindings, groups, range) in planned {
+        for (call, work, kernel, bindings, groups, range) in planned {
             let pipeline = gpu.pipeline(&kernel, &bindings)?;
             let mut resources = Vec::new();
             for binding in &bindings {
@@ -233,7 +245,8 @@ impl Session for GpuSession {
                 entries: &entries,
             });
             gpu.check(kernel.shader, 0)?;
-            steps.push(Step { name: kernel.shader, pipeline, bindings, groups: fold(groups) });
+            let (name, site, groups) = (kernel.shader, call.site, fold(groups));
+            steps.push(Step { name, site, work, pipeline, bindings, groups });
         }
         self.programs.push(Some(Program { steps, scratch, params, words, dynamic }));
         Ok(ProgramId(self.programs.len() as u32 - 1))
@@ -300,13 +313,13 @@ impl Session for GpuSession {
                 drop(pass);
                 encoder.resolve_query_set(&set, 0..2, &resolved, 0);
                 encoder.copy_buffer_to_buffer(&resolved, 0, self.buffer(id)?, 0, 16);
-                let name = step.name;
+                let Step { name, site, work, .. } = *step;
                 gpu.queue.submit([encoder.finish()]);
                 let mut ticks = [0u64; 2];
                 self.read(id, bytemuck::cast_slice_mut(&mut ticks))?;
                 let period = gpu.queue.get_timestamp_period() as f64;
                 let seconds = ticks[1].saturating_sub(ticks[0]) as f64 * period * 1e-9;
-                times.push(KernelTime { name, seconds });
+                times.push(KernelTime { name, site, seconds, work });
             }
         }
         self.release(&[id], &[]);

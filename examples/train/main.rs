@@ -1,5 +1,7 @@
 //! Trains a network of the zoo, in any precision, under any choice at its kinks.
 
+mod profile;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ const AFTER: &str = "Examples:
   train --network resnet50_bn --variant imagenet --data imagenette --size 224 --batch-size 32
   train ... --save run.safetensors                  keeps the run after each epoch, and on Ctrl-C
   train ... --resume run.safetensors                goes on with it, with the same bits
+  train ... --profile                               where the time of a step goes, layer by layer
 
 Data: a folder with MNIST's four IDX files, CIFAR-10's binary files, or a folder `train` and a folder `val` (or `test`) with
 one sub-folder of JPEG or PNG files per class.
@@ -122,6 +125,9 @@ struct Args {
     /// File of a run to go on with, for as many epochs as are missing
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    /// Instead of training, time each kernel of a few steps, layer by layer
+    #[arg(long)]
+    profile: bool,
     /// Threads of the CPU engine; 0 takes all cores (the results are the same)
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
@@ -203,17 +209,24 @@ fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let parameters: usize = network.parameters().map(|p| p.shape.iter().product::<usize>()).sum();
     let memory = network.memory_plan(args.batch_size.min(train.len()), true)?;
     println!(
-        "{}, {parameters} parameters, {}; {}: {} training and {} test images; {:.2} GB on {}",
+        "{}, {parameters} parameters, {}; {}: {} training and {} test images; {:.2} GB and {:.1} GFLOP a step on {}",
         args.network,
         args.precision,
         train.name,
         train.len(),
         test.len(),
         memory.total() as f64 / 1e9,
+        network.work(args.batch_size.min(train.len()), true)?.operations as f64 / 1e9,
         if network.placement().gpu { engine.info().name } else { "the CPU".into() }
     );
     if let Some(reason) = &network.placement().reason {
         println!("note: {reason}");
+    }
+    if args.profile {
+        let batches = train.batches(args.batch_size, args.seed, 0)?;
+        let batches = batches.map(|indices| train.batch(&indices, args.precision.storage));
+        profile::print(&engine, &mut network, &mut optimizer, batches)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let steps_per_epoch = train.len().div_ceil(args.batch_size) as u64;
     let (mut first_epoch, mut done) = (0, 0);
