@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Times Tiebreak and PyTorch on the same work, in turn, and prints a table.
+"""Times Tiebreak, PyTorch and burn on the same work, in turn, and prints a table.
 
-    python3 benches/compare/compare.py                 all of it: about fifteen minutes
+    python3 benches/compare/compare.py                 all of it: about half an hour
     python3 benches/compare/compare.py --work lenet5   what has `lenet5` in its name
     python3 benches/compare/compare.py --list          the work and the goals
 
-Needs nothing but Python 3.9 and cargo: the first run makes a virtual environment under target/compare and installs
-PyTorch in it (--python takes one that has it). Each piece of work runs in a process of its own, ours and theirs by turns,
---rounds times; both start from the same numbers, and their losses must agree. PyTorch runs with each of two settings of
-malloc, and the better one counts. Ratios are of medians, ours over theirs; the spread is that of the rounds.
+Needs nothing but Python 3.9 and cargo: the first run makes a virtual environment under target/compare, installs PyTorch
+in it (--python takes one that has it) and builds burn, which takes minutes (--peer torch leaves it out). Each piece of
+work runs in a process of its own, ours and theirs by turns, --rounds times; all start from the same numbers, and their
+losses must agree. PyTorch runs with each of two settings of malloc, and the better one counts. Ratios are of medians, ours
+over theirs; the spread is that of the rounds.
 """
 
 import argparse
@@ -32,7 +33,7 @@ KEEP_PAGES = {
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
 }
 
-# Work, and the ratio that we want to reach.
+# Work, and the ratio to PyTorch that we want to reach.
 WORK = [
     ("step/lenet5/128/f32/native", 0.5),
     ("step/lenet5/128/f32/published", 0.2),
@@ -71,6 +72,15 @@ WORK = [
     ("compare/lenet5/128/f32", 0.35),
     ("compare/vgg11/32/f32", 0.35),
 ]
+# Burn trains without a choice of the Jacobian, on its CPU backend flex; the ratios that we want to reach.
+BURN = {
+    "step/lenet5/128/f32/native": 0.35,
+    "step/lenet5/128/f64/native": 0.65,
+    "step/lenet5/128/f16/native": 0.15,
+    "step/vgg11/32/f32/native": 0.5,
+    "step/vgg11/32/f64/native": 0.65,
+    "step/vgg11/32/f16/native": 0.15,
+}
 TOLERANCE = {"f64": 1e-10, "f32": 1e-4, "f16": 1e-2}
 
 
@@ -98,6 +108,13 @@ def build():
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     programs = [json.loads(line).get("executable") for line in out.splitlines() if line.startswith("{")]
     return [program for program in programs if program][-1]
+
+
+def build_burn():
+    say("building burn under target/compare")
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(CACHE / "burn")}
+    subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=HERE / "burn", check=True, env=environment)
+    return str(CACHE / "burn" / "release" / "burn-peer")
 
 
 def run(command, environment):
@@ -134,58 +151,83 @@ def main():
     parser.add_argument("--seconds", type=float, default=2.0, help="time that a process measures for [2]")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--python", help="an interpreter that has PyTorch")
+    parser.add_argument("--peer", action="append", choices=["torch", "burn"], help="beside whom [both]")
     parser.add_argument("--list", action="store_true", help="print the work and the goals")
     arguments = parser.parse_args()
     work = [w for w in WORK if not arguments.work or any(part in w[0] for part in arguments.work)]
     if arguments.list:
         for name, goal in work:
-            print(f"{name:<40} {goal}")
+            print(f"{name:<40} PyTorch {goal:<6} {'burn ' + str(BURN[name]) if name in BURN else ''}")
         return
     if not work:
         parser.error("no work has that in its name; --list shows all")
-    python, program = torch_python(arguments.python), build()
+    program, peers = build(), {}
+    if "torch" in (arguments.peer or ["torch"]):
+        peers["PyTorch"] = [torch_python(arguments.python), str(HERE / "torch_peer.py")]
+    if "burn" in (arguments.peer or ["burn"]) and any(name in BURN for name, _ in work):
+        peers["burn"] = [build_burn()]
     environment = {"THREADS": str(arguments.threads), "SECONDS": str(arguments.seconds)}
-    peer = [python, str(HERE / "torch_peer.py")]
-    rows, starts, version = [], [], ""
-    for index, (name, goal) in enumerate(work):
-        ours, theirs = [], {"": [], "keep pages": []}
-        # Minutes for PyTorch.
-        slow = "vgg11/32/f16" in name
-        rounds, once = (1, {"RUNS": "1"}) if slow else (arguments.rounds, {})
-        try:
-            for number in range(rounds):
-                say(f"{index + 1}/{len(work)} {name}, round {number + 1} of {rounds}")
-                ours.append(run([program, name], environment))
-                theirs[""].append(run([*peer, name], {**environment, **once}))
-                if not slow:
-                    theirs["keep pages"].append(run([*peer, name], {**environment, **KEEP_PAGES}))
-        except (RuntimeError, KeyboardInterrupt) as error:
-            say(f"{name}: {error or 'stopped'}")
-            if isinstance(error, KeyboardInterrupt):
-                break
-            continue
-        setting = min((s for s in theirs if theirs[s]), key=lambda s: milliseconds(theirs[s])[0])
-        apart = disagreement(name, ours[0], theirs[setting][0])
-        dtype = next(part for part in name.split("/") if part in TOLERANCE)
-        if apart is not None and not apart <= TOLERANCE[dtype] and "published" not in name:
-            say(f"{name}: losses are {apart:.1e} apart: {ours[0]['results']} and {theirs[setting][0]['results']}")
-        rows.append((name, goal, milliseconds(ours), milliseconds(theirs[setting]), setting, apart, ours, theirs[setting]))
-        version = theirs[setting][0]["version"]
-        if name == "step/lenet5/128/f32/native":
-            starts = [statistics.median(r["start"] for r in runs) for runs in (ours, theirs[setting])]
-    print(f"{time.strftime('%Y-%m-%d')}, {cpu()}, {arguments.threads} threads, PyTorch {version}, medians of "
-          f"{arguments.rounds} processes, in brackets the fastest and the slowest.\n")
-    print("| work | ours, ms | PyTorch, ms | ratio | goal | | losses apart | memory, MB |")
+    rows = {peer: [] for peer in peers}
+    try:
+        for index, (name, goal) in enumerate(work):
+            say(f"{index + 1}/{len(work)} {name}")
+            beside = {peer: command for peer, command in peers.items() if peer == "PyTorch" or name in BURN}
+            try:
+                ours, theirs = measure(name, program, beside, environment, arguments.rounds)
+            except RuntimeError as error:
+                say(f"left out: {error}")
+                continue
+            for peer in beside:
+                rows[peer].append((name, goal if peer == "PyTorch" else BURN[name], ours, theirs[peer]))
+                check_losses(name, ours[0], peer, theirs[peer][0])
+    except KeyboardInterrupt:
+        say("stopped; what is done:")
+    print(f"{time.strftime('%Y-%m-%d')}, {cpu()}, {arguments.threads} threads, medians of {arguments.rounds} processes, in "
+          "brackets the fastest and the slowest.")
+    for peer, measured in rows.items():
+        if measured:
+            print_table(peer, measured)
+
+
+def measure(name, program, peers, environment, rounds):
+    """Our runs, and for each peer those with its best setting."""
+    # Minutes for PyTorch.
+    slow = "vgg11/32/f16" in name
+    ours, theirs = [], {peer: {} for peer in peers}
+    for _ in range(1 if slow else rounds):
+        ours.append(run([program, name], environment))
+        for peer, command in peers.items():
+            settings = {"": {"RUNS": "1"} if slow else {}}
+            if peer == "PyTorch" and not slow:
+                settings["keep pages"] = KEEP_PAGES
+            for setting, extra in settings.items():
+                theirs[peer].setdefault(setting, []).append(run([*command, name], {**environment, **extra}))
+    return ours, {peer: min(runs.values(), key=lambda r: milliseconds(r)[0]) for peer, runs in theirs.items()}
+
+
+def check_losses(name, ours, peer, theirs):
+    apart = disagreement(name, ours, theirs)
+    dtype = next(part for part in name.split("/") if part in TOLERANCE)
+    if apart is not None and not apart <= TOLERANCE[dtype]:
+        say(f"losses of {peer} are {apart:.1e} apart: {theirs['results']}, ours {ours['results']}")
+
+
+def print_table(peer, measured):
+    version = measured[0][3][0]["version"]
+    print(f"\n| work | ours, ms | {peer} {version}, ms | ratio | goal | | losses apart | memory, MB |")
     print("|---|---|---|---|---|---|---|---|")
-    for name, goal, ours, theirs, setting, apart, our_runs, their_runs in rows:
-        ratio = ours[0] / theirs[0]
+    for name, goal, ours, theirs in measured:
+        ratio = milliseconds(ours)[0] / milliseconds(theirs)[0]
+        apart = disagreement(name, ours[0], theirs[0])
         distance = "" if apart is None else f"{apart:.0e}"
-        memory = " / ".join(f"{max(r['megabytes'] for r in runs):.0f}" for runs in (our_runs, their_runs))
-        print(f"| {name} | {cell(ours)} | {cell(theirs)} | {ratio:.2f} | {goal} | {'met' if ratio <= goal else ''} "
-              f"| {distance} | {memory} |")
-    if starts:
-        print(f"\nFrom the start of the process to the end of the first step of LeNet-5: {starts[0]:.3f} s and "
-              f"{starts[1]:.2f} s, ratio {starts[0] / starts[1]:.3f}.")
+        memory = " / ".join(f"{max(r['megabytes'] for r in runs):.0f}" for runs in (ours, theirs))
+        print(f"| {name} | {cell(milliseconds(ours))} | {cell(milliseconds(theirs))} | {ratio:.2f} | {goal} "
+              f"| {'met' if ratio <= goal else ''} | {distance} | {memory} |")
+    for name, _, ours, theirs in measured:
+        if name == "step/lenet5/128/f32/native":
+            starts = [statistics.median(r["start"] for r in runs) for runs in (ours, theirs)]
+            print(f"\nFrom the start of the process to the end of the first step of LeNet-5: {starts[0]:.3f} s and "
+                  f"{starts[1]:.3f} s, ratio {starts[0] / starts[1]:.3f}.")
 
 
 def cell(times):
