@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
+
 use support::{engines, gpu};
 use tiebreak::net::{Network, zoo};
 use tiebreak::train::{GradScaler, Optimizer, OptimizerOptions};
@@ -141,6 +143,22 @@ fn f64_on_a_gpu_engine_runs_on_the_cpu_and_says_so() {
     assert!(network.placement().reason.as_deref().unwrap().contains("f64"));
     let kink = KINKS[1];
     assert!(train(&gpu, DType::F64, kink) == train(&Engine::cpu(), DType::F64, kink));
+    // Operators on host memory say so once.
+    let warnings = Arc::new(Mutex::new(Vec::new()));
+    let told = warnings.clone();
+    let logger: Logger = Arc::new(move |level, text: &str| {
+        if level == LogLevel::Warning {
+            told.lock().unwrap().push(text.to_string());
+        }
+    });
+    let options = EngineOptions { device: Device::Gpu, logger: Some(logger), ..Default::default() };
+    let engine = Engine::new(&options).unwrap();
+    for dtype in [DType::F32, DType::F64, DType::F64] {
+        let x = Tensor::zeros(dtype, &[3]).unwrap();
+        engine.relu_forward(x.view(), x.clone().view_mut()).unwrap();
+    }
+    let warnings = warnings.lock().unwrap();
+    assert!(warnings.len() == 1 && warnings[0].contains("relu_forward"), "{warnings:?}");
 }
 
 /// Threads of a caller's own rayon pool that share one engine take turns and do not wait for each other forever.

@@ -10,6 +10,7 @@ pub(crate) mod session;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::dtype::DType;
@@ -125,6 +126,8 @@ struct Shared {
     gpu: Option<gpu::GpuEngine>,
     logger: Option<Logger>,
     memory_limit: usize,
+    /// Whether it has been logged that the CPU runs operators which the GPU cannot.
+    told: AtomicBool,
     /// Held while a call runs.
     serial: Mutex<()>,
 }
@@ -175,6 +178,7 @@ impl Engine {
                 gpu,
                 logger: options.logger.clone(),
                 memory_limit: options.memory_limit,
+                told: AtomicBool::new(false),
                 serial: Mutex::new(()),
             }),
         };
@@ -306,8 +310,13 @@ impl Engine {
         writes: &mut [&mut [u8]],
         settings: &Settings,
     ) -> Result<()> {
-        let _serial = self.lock();
         let placement = self.placement(dtype);
+        if let Some(reason) = &placement.reason
+            && !self.shared.told.swap(true, Ordering::Relaxed)
+        {
+            self.log(LogLevel::Warning, &format!("{}: {reason}; not said again for operators", op.name()));
+        }
+        let _serial = self.lock();
         if !placement.gpu {
             return self.shared.cpu.execute(op, dtype, reads, writes, 0, settings);
         }
