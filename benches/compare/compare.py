@@ -96,8 +96,7 @@ def torch_python(given):
         say("making a virtual environment with PyTorch under target/compare")
         subprocess.run([sys.executable, "-m", "venv", str(CACHE / "venv")], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "numpy", "torch"]
-        cpu_only = ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]
-        if subprocess.run(pip + cpu_only).returncode != 0:
+        if subprocess.run(pip).returncode != 0:
             shutil.rmtree(CACHE / "venv")
             sys.exit("PyTorch could not be installed; --python takes an interpreter that has it")
     return str(python)
