@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use super::lanes::Lanes;
 use super::pack::{Columns, MAX_WIDTH, Operand, Pack};
 use super::scratch::{Pooled, Scratch};
-use super::target::{Grid, Raster, Target};
+use super::target::{Arrangement, Grid, Interleaved, Raster, Target};
 use crate::dtype::Element;
 
 /// Products that one chain adds at most.
@@ -29,7 +29,7 @@ const BLOCK: usize = 256;
 const ROWS: [usize; 2] = [MAX_ROWS, 6];
 const MAX_ROWS: usize = 8;
 /// Vectors in a row of a panel of B.
-const VECTORS: usize = 2;
+pub(super) const VECTORS: usize = 2;
 /// Tasks that a product is cut into where it is large enough.
 const TASKS: usize = 8;
 /// Elements that one task of an elementwise pass takes.
@@ -57,6 +57,53 @@ pub(super) struct Product<'a, A> {
     pub bias: Bias<'a, A>,
     /// Rounds each partial sum to f16.
     pub narrow: bool,
+    /// Products that are left out of sums, because one factor does not exist; panels of B are then whole lines of
+    /// [`Arrangement::Interleaved`].
+    pub existing: Option<&'a Existing>,
+}
+
+/// Which products of a sum exist, for each line of interleaved columns: it repeats along the sum.
+pub(super) struct Existing {
+    period: usize,
+    /// For each line those of a period, ascending.
+    lines: Vec<Vec<usize>>,
+}
+
+impl Existing {
+    pub fn new([lines, period]: [usize; 2], exists: impl Fn(usize, usize) -> bool) -> Existing {
+        let line = |line| (0..period).filter(|&index| exists(line, index)).collect();
+        Existing { period, lines: (0..lines).map(line).collect() }
+    }
+
+    /// The products of `sum` that exist for the columns of a panel, from its first one on; None for all of them.
+    fn fill<'a>(
+        &self,
+        panel: usize,
+        sum: &Range<usize>,
+        indices: &'a mut [usize; BLOCK],
+    ) -> Option<&'a [usize]> {
+        let line = &self.lines[panel % self.lines.len()];
+        if line.len() == self.period {
+            return None;
+        }
+        let mut count = 0;
+        for period in (sum.start - sum.start % self.period..sum.end).step_by(self.period) {
+            for &index in line {
+                // In front of the sum it wraps.
+                let i = (period + index).wrapping_sub(sum.start);
+                if i < sum.len() {
+                    indices[count] = i;
+                    count += 1;
+                }
+            }
+        }
+        Some(&indices[..count])
+    }
+}
+
+/// Columns of a panel of B on this processor.
+pub(super) fn panel_columns<A: Lanes>() -> usize {
+    Arch::new().dispatch(PanelShape(PhantomData::<A>)).columns
 }
 
 /// Parts that the sum of a product with few elements is cut into, to make more tasks.
@@ -80,17 +127,18 @@ pub(super) fn promote_all<'a, T: Element<Acc: Pooled>>(
 }
 
 impl<A: Lanes> Product<'_, A> {
-    /// Computes C `[groups, M, N]`, the parts of its sums added in order, each element rounded once to `T`.
-    pub fn store_matrix<T: Element<Acc = A>>(&self, target: &mut [T]) {
-        let ([m, n, _], parts) = (self.sizes, self.parts());
+    /// Computes C `[groups, M, N]`, the parts of its sums added in order, each element rounded once to `T`. The
+    /// columns of the product are those of the arrangement.
+    pub fn store_matrix<T: Element<Acc = A>>(&self, target: &mut [T], arrangement: Arrangement) {
+        let (m, parts, len) = (self.sizes[0], self.parts(), target.len());
+        let n = len / (self.groups * m).max(1);
         if parts == 1 {
-            self.store(Target::matrix(target, [1, self.groups, m, n]));
+            self.store(Target::matrix(target, [1, self.groups, m, n], arrangement));
             return;
         }
-        let len = target.len();
         let mut scratch = Scratch::shared();
         let partial = scratch.aligned(parts * len);
-        self.store(Target::matrix(&mut *partial, [parts, self.groups, m, n]));
+        self.store(Target::matrix(&mut *partial, [parts, self.groups, m, n], arrangement));
         target.par_chunks_mut(ELEMENTS).enumerate().for_each(|(i, target)| {
             let place = i * ELEMENTS..i * ELEMENTS + target.len();
             let parts = partial.chunks_exact(len).map(|part| &part[place.clone()]);
@@ -115,6 +163,18 @@ impl<A: Lanes> Product<'_, A> {
     ) -> bool {
         assert_eq!(self.parts(), 1, "nobody adds parts");
         self.store(Target::planes(target, [images, self.groups, self.sizes[0]], plane, grid, raster))
+    }
+
+    /// As [`Product::store_planes`] of all pixels, of images that are interleaved in panels; there is no NaN to look for.
+    pub fn store_interleaved_planes<T: Element<Acc = A>>(
+        &self,
+        target: &mut [T],
+        images: usize,
+        plane: usize,
+    ) {
+        assert_eq!(self.parts(), 1, "nobody adds parts");
+        let sizes = [images, self.groups, self.sizes[0]];
+        self.store(Target::interleaved_planes(target, sizes, plane, panel_columns::<A>()));
     }
 
     fn parts(&self) -> usize {
@@ -280,6 +340,7 @@ impl<A: Lanes> WithSimd for Multiply<'_, A> {
         let gathered = scratch.aligned(BLOCK * width);
         let gathered_rows: [usize; BLOCK] = std::array::from_fn(|row| row * width);
         let (mut places, mut free) = ([0; BLOCK], Columns::new(width));
+        let mut indices = [0; BLOCK];
         if product.narrow || product.blocks(part).next().is_none() {
             c.fill(A::ZERO);
         }
@@ -295,6 +356,17 @@ impl<A: Lanes> WithSimd for Multiply<'_, A> {
             let firsts = columns.clone().step_by(width);
             for (first, c) in firsts.zip(c.chunks_exact_mut(rows.len() * width)) {
                 let range = first..(first + width).min(columns.end);
+                if let Some(existing) = product.existing {
+                    let place = operand.consecutive(group, &range).expect("a panel in one piece");
+                    let indices = existing.fill(first / width, &sum, &mut indices);
+                    let b = Rows { data: operand.data, rows: places, vectors: [place, place + lanes] };
+                    for (first, c) in rows.clone().step_by(panel.rows).zip(c.chunks_mut(panel.rows * width)) {
+                        let height = c.len() / width;
+                        let a = &a[first * sum.len()..][..height * sum.len()];
+                        Tile { simd, a, indices, b, c, mode }.multiply(height);
+                    }
+                    continue;
+                }
                 let inside = |v: &[usize; VECTORS]| v.iter().all(|v| v + last + lanes <= operand.data.len());
                 let line = operand.consecutive(group, &range).filter(|_| range.len() == width);
                 let direct = line.map(|place| [place, place + lanes]).filter(inside).or_else(|| {
@@ -314,7 +386,7 @@ impl<A: Lanes> WithSimd for Multiply<'_, A> {
                 for (first, c) in rows.clone().step_by(panel.rows).zip(c.chunks_mut(panel.rows * width)) {
                     let height = c.len() / width;
                     let a = &a[first * sum.len()..][..height * sum.len()];
-                    Tile { simd, a, b, c, mode }.multiply(height);
+                    Tile { simd, a, indices: None, b, c, mode }.multiply(height);
                 }
             }
         }
@@ -339,10 +411,12 @@ enum Mode {
     Narrow,
 }
 
-/// A tile of C `[height, vectors]`, a panel of A `[sum, height]` and rows of B `[sum, vectors]`.
+/// A tile of C `[height, vectors]`, a panel of A `[sum, height]` and rows of B `[sum, vectors]`, or of those rows of both
+/// that `indices` names.
 struct Tile<'a, A, S> {
     simd: S,
     a: &'a [A],
+    indices: Option<&'a [usize]>,
     b: Rows<'a, A>,
     c: &'a mut [A],
     mode: Mode,
@@ -350,40 +424,54 @@ struct Tile<'a, A, S> {
 
 impl<A: Lanes, S: Simd> Tile<'_, A, S> {
     fn multiply(self, height: usize) {
+        if self.mode == Mode::Narrow {
+            self.simd.vectorize(NarrowTile(self));
+        } else if self.indices.is_some() {
+            self.multiply_rows::<true>(height);
+        } else {
+            self.multiply_rows::<false>(height);
+        }
+    }
+
+    #[inline(always)]
+    fn multiply_rows<const INDEXED: bool>(self, height: usize) {
         match height {
-            _ if self.mode == Mode::Narrow => self.simd.vectorize(NarrowTile(self)),
-            1 => self.multiply_wide::<1>(),
-            2 => self.multiply_wide::<2>(),
-            3 => self.multiply_wide::<3>(),
-            4 => self.multiply_wide::<4>(),
-            5 => self.multiply_wide::<5>(),
-            6 => self.multiply_wide::<6>(),
-            7 => self.multiply_wide::<7>(),
-            MAX_ROWS => self.multiply_wide::<MAX_ROWS>(),
+            1 => self.multiply_wide::<1, INDEXED>(),
+            2 => self.multiply_wide::<2, INDEXED>(),
+            3 => self.multiply_wide::<3, INDEXED>(),
+            4 => self.multiply_wide::<4, INDEXED>(),
+            5 => self.multiply_wide::<5, INDEXED>(),
+            6 => self.multiply_wide::<6, INDEXED>(),
+            7 => self.multiply_wide::<7, INDEXED>(),
+            MAX_ROWS => self.multiply_wide::<MAX_ROWS, INDEXED>(),
             _ => unreachable!("a panel has 1 to {MAX_ROWS} rows"),
         }
     }
 
     /// Not inlined, so that nothing else wants the registers.
     #[inline(never)]
-    fn multiply_wide<const HEIGHT: usize>(self) {
-        self.simd.vectorize(WideTile::<A, S, HEIGHT>(self));
+    fn multiply_wide<const HEIGHT: usize, const INDEXED: bool>(self) {
+        self.simd.vectorize(WideTile::<A, S, HEIGHT, INDEXED>(self));
     }
 }
 
-struct WideTile<'a, A, S, const HEIGHT: usize>(Tile<'a, A, S>);
+struct WideTile<'a, A, S, const HEIGHT: usize, const INDEXED: bool>(Tile<'a, A, S>);
 
-impl<A: Lanes, S: Simd, const HEIGHT: usize> NullaryFnOnce for WideTile<'_, A, S, HEIGHT> {
+impl<A: Lanes, S: Simd, const HEIGHT: usize, const INDEXED: bool> NullaryFnOnce
+    for WideTile<'_, A, S, HEIGHT, INDEXED>
+{
     type Output = ();
     #[inline(always)]
     fn call(self) {
-        let Tile { simd, mut a, b: Rows { data, rows, vectors }, c, mode } = self.0;
+        let Tile { simd, a, indices, b: Rows { data, rows, vectors }, c, mode } = self.0;
         let lanes = A::lanes::<S>();
         let mut acc = [[A::splat(simd, A::ZERO); VECTORS]; HEIGHT];
         let [left, right] = vectors.map(|place| &data[place..]);
-        for &row in rows {
-            let (column, rest) = a.split_first_chunk::<HEIGHT>().expect("a column for each row");
-            a = rest;
+        let (columns, _) = a.as_chunks::<HEIGHT>();
+        let chosen = if INDEXED { indices.expect("the rows to multiply") } else { rows };
+        for (next, &index) in chosen.iter().enumerate() {
+            let (column, row) =
+                if INDEXED { (&columns[index], rows[index]) } else { (&columns[next], index) };
             let b = [A::load(simd, &left[row..row + lanes]), A::load(simd, &right[row..row + lanes])];
             // Indices: iterators would keep `acc` out of the registers.
             for i in 0..HEIGHT {
@@ -423,6 +511,10 @@ impl<A: Lanes, S: Simd> NullaryFnOnce for NarrowTile<'_, A, S> {
 impl<A: Lanes> Block<'_, A> {
     /// Adds the bias and rounds the elements to their places. Tells whether one is NaN.
     fn store<T: Element<Acc = A>>(&self, c: &mut [A], target: &Target<T>) -> bool {
+        if let Some(interleaved) = target.interleaved() {
+            self.store_interleaved(c, target, interleaved);
+            return false;
+        }
         let mut nan = false;
         let Block { product, part, group, ref rows, ref columns, panel, .. } = *self;
         let (mut scratch, mut runs) = (Scratch::take(), Vec::with_capacity(panel.columns));
@@ -456,6 +548,53 @@ impl<A: Lanes> Block<'_, A> {
         }
         nan
     }
+
+    /// Likewise, where the lanes of a panel are far from each other in the target, but those of the panels that follow
+    /// are not.
+    fn store_interleaved<T: Element<Acc = A>>(&self, c: &[A], target: &Target<T>, interleaved: Interleaved) {
+        // Enough for the lines of a 3x3 kernel.
+        const PANELS: usize = 9;
+        let Block { product, part, group, ref rows, ref columns, panel, .. } = *self;
+        let Interleaved { width, lines, count, stride } = interleaved;
+        assert!(width == panel.columns && columns.len().is_multiple_of(width), "whole panels");
+        let bias = match product.bias {
+            Bias::None => None,
+            Bias::Rows(bias) => Some(&bias[group * product.sizes[0]..]),
+            Bias::Columns(_) => unreachable!("interleaved columns have no bias"),
+        };
+        let (mut scratch, mut square) = (Scratch::take(), [A::ZERO; PANELS * MAX_WIDTH]);
+        let (mut first, end) = (columns.start / width, columns.end / width);
+        let mut panels = c.chunks_exact(rows.len() * width);
+        while first < end {
+            let (outer, line) = (first / lines, first % lines);
+            let number = PANELS.min(lines - line).min(end - first);
+            let lanes = width.min(count - outer * width);
+            let group_of_panels: [&[A]; PANELS] =
+                std::array::from_fn(|i| if i < number { panels.next().expect("a panel") } else { &[] });
+            for (i, row) in rows.clone().enumerate() {
+                for (j, panel) in group_of_panels[..number].iter().enumerate() {
+                    let values = &panel[i * width..][..lanes];
+                    for (place, &value) in square[j..].iter_mut().step_by(number).zip(values) {
+                        *place = match bias {
+                            Some(bias) => value + bias[row],
+                            None => value,
+                        };
+                    }
+                }
+                let origin = target.row(part, group, row) + outer * width * stride + line;
+                // Whole lines lie side by side.
+                let run = if number == stride { lanes * number } else { number };
+                for (i, values) in square[..lanes * number].chunks_exact(run).enumerate() {
+                    // SAFETY: the blocks of the tasks share no element of C.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        target.write(origin + i * stride, values, &mut scratch);
+                    }
+                }
+            }
+            first += number;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -473,7 +612,7 @@ mod tests {
             group: 0,
         };
         let (a, b) = (rows(a, k, m), rows(b, n, k).t());
-        Product { sizes, groups: 1, part: usize::MAX, a, b, bias: Bias::None, narrow: false }
+        Product { sizes, groups: 1, part: usize::MAX, a, b, bias: Bias::None, narrow: false, existing: None }
     }
 
     fn results<A: Lanes>(sizes: [usize; 3], numbers: impl Fn(usize) -> f64) -> Vec<(Arch, Vec<A>)> {
@@ -488,7 +627,7 @@ mod tests {
         archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
         let on = |arch: Arch| {
             let mut c = vec![A::NAN; m * n];
-            product(sizes, &a, &b).store_on(arch, Target::matrix(&mut c, [1, 1, m, n]));
+            product(sizes, &a, &b).store_on(arch, Target::matrix(&mut c, [1, 1, m, n], Arrangement::Dense));
             (arch, c)
         };
         archs.into_iter().map(on).collect()

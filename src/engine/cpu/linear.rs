@@ -9,6 +9,7 @@ use super::lanes::Lanes;
 use super::pack::{Offsets, Operand, Places};
 use super::scratch::Scratch;
 use super::sum::sum_rows;
+use super::target::Arrangement;
 use crate::dtype::Element;
 use crate::engine::op::LinearGeometry;
 
@@ -31,8 +32,9 @@ pub(super) fn forward<T: Element<Acc: Lanes>>(
         b: rows(promote_all(weight, &mut weight_scratch), o, i).t(),
         bias: bias.map_or(Bias::None, |bias| Bias::Columns(T::promote(bias, &mut bias_scratch))),
         narrow,
+        existing: None,
     };
-    product.store_matrix(y);
+    product.store_matrix(y, Arrangement::Dense);
 }
 
 pub(super) fn backward_input<T: Element<Acc: Lanes>>(
@@ -52,8 +54,9 @@ pub(super) fn backward_input<T: Element<Acc: Lanes>>(
         b: rows(promote_all(weight, &mut weight_scratch), o, i),
         bias: Bias::None,
         narrow,
+        existing: None,
     };
-    product.store_matrix(gx);
+    product.store_matrix(gx, Arrangement::Dense);
 }
 
 /// `order` is that in which the sums visit the samples, if it is not their own.
@@ -83,8 +86,9 @@ pub(super) fn backward_weight<T: Element<Acc: Lanes>>(
         b: Operand { sum: x_rows.places(), ..rows(x, n, i) },
         bias: Bias::None,
         narrow,
+        existing: None,
     };
-    product.store_matrix(gweight);
+    product.store_matrix(gweight, Arrangement::Dense);
 }
 
 /// A matrix whose rows the sum runs over.

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use pulp::{NullaryFnOnce, Simd};
+use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
+use rayon::prelude::*;
 
 use super::lanes::Lanes;
 
@@ -18,6 +19,7 @@ pub(super) struct Places<'a> {
 }
 
 /// [`Places`] that own their starts.
+#[derive(Clone)]
 pub(super) struct Offsets {
     pub starts: Vec<usize>,
     pub run: usize,
@@ -165,6 +167,45 @@ impl Columns {
         let consecutive =
             |vector: &[usize]| vector.iter().enumerate().all(|(i, &place)| place == vector[0] + i);
         places.chunks_exact(lanes).all(consecutive).then(|| std::array::from_fn(|i| places[i * lanes]))
+    }
+}
+
+/// Copies `columns` free indices of an operand with `rows` terms as panels `[rows, width]`, one behind the other; the last
+/// one repeats what it lacks.
+pub(super) fn interleave<A: Lanes>(
+    operand: &Operand<A>,
+    [rows, columns]: [usize; 2],
+    width: usize,
+    target: &mut [A],
+) {
+    /// Rows of a panel that one task copies.
+    const ROWS: usize = 1 << 10;
+    let arch = Arch::new();
+    target.par_chunks_mut(rows * width).enumerate().for_each(|(i, panel)| {
+        panel.par_chunks_mut(ROWS * width).enumerate().for_each(|(j, panel)| {
+            let columns = i * width..((i + 1) * width).min(columns);
+            let sum = j * ROWS..((j + 1) * ROWS).min(rows);
+            arch.dispatch(Interleave { operand, sum, columns, width, panel });
+        });
+    });
+}
+
+struct Interleave<'a, A> {
+    operand: &'a Operand<'a, A>,
+    sum: Range<usize>,
+    columns: Range<usize>,
+    width: usize,
+    panel: &'a mut [A],
+}
+
+impl<A: Lanes> WithSimd for Interleave<'_, A> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Interleave { operand, sum, columns: range, width, panel } = self;
+        let mut columns = Columns::new(width);
+        columns.set(operand, 0, range);
+        simd.vectorize(Pack { simd, operand, sum, columns: &columns, panel });
     }
 }
 

@@ -11,19 +11,22 @@
 //! gradients of every s-th row and column of x form a product of their own, with the kernel elements that reach them.
 
 mod border;
+mod interleaved;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::gemm::{Bias, Product, parts, promote_all};
+use super::gemm::{Bias, Product, VECTORS, panel_columns, parts, promote_all};
 use super::lanes::Lanes;
 use super::pack::{Offsets, Operand, Places};
 use super::scratch::Scratch;
 use super::sum::sum_planes;
-use super::target::{Grid, Raster};
+use super::target::{Arrangement, Grid, Raster};
 use crate::dtype::Element;
 use crate::shape::Conv2dGeometry;
+use interleaved::Reaches;
 
 /// Elements that one task of an elementwise pass takes.
 const ELEMENTS: usize = super::BLOCK;
@@ -41,6 +44,13 @@ pub(super) fn forward<T: Element<Acc: Lanes>>(
     let mut bias_scratch = Scratch::take();
     let weight = promote_all(weight, &mut weight_scratch);
     let bias = bias.map_or(Bias::None, |bias| Bias::Rows(T::promote(bias, &mut bias_scratch)));
+    let a = Operand { data: weight, sum: Places::line(k, 1), free: Places::line(m, k), group: m * k };
+    let reaches = Reaches::of_x::<T::Acc>(g);
+    if !narrow && reaches.worth(g.batch, [m, k]) {
+        return interleave_blocks(g.batch, x, y, |images, x, y| {
+            reaches.planes(x, [images, g.groups, g.in_channels / g.groups], m, a, bias, y);
+        });
+    }
     let view = ImageView::of_x(g);
     let (raster, patch) = (view.raster(m), view.patch(g.in_channels / g.groups));
     let mut nan = false;
@@ -52,10 +62,11 @@ pub(super) fn forward<T: Element<Acc: Lanes>>(
             sizes: [m, pixels.len(), k],
             groups: g.groups,
             part: usize::MAX,
-            a: Operand { data: weight, sum: Places::line(k, 1), free: Places::line(m, k), group: m * k },
+            a,
             b: image.operand(&patch, &pixels, g.groups),
             bias,
             narrow,
+            existing: None,
         };
         let len = g.out_channels * g.output_pixels();
         let y = &mut y[images.start * len..images.end * len];
@@ -94,6 +105,14 @@ pub(super) fn backward_input<T: Element<Acc: Lanes>>(
             run: columns.taps.len(),
             step: columns.taps.get(1).map_or(0, |&kw| kw as isize - columns.taps[0] as isize),
         };
+        let a =
+            Operand { data: weight, sum: taps.places(), free: Places::line(m, area), group: o * m * area };
+        let reaches = Reaches::of_gy::<T::Acc>(g);
+        if !narrow && g.window.stride == [1, 1] && reaches.worth(g.batch, [m, taps.len()]) {
+            return interleave_blocks(g.batch, gy, gx, |images, gy, gx| {
+                reaches.planes(gy, [images, g.groups, o], m, a, Bias::None, gx);
+            });
+        }
         for images in blocks(g.batch, view.len()) {
             let samples: Vec<usize> = images.clone().collect();
             let image = view.images(gy, &samples, &mut gy_scratch);
@@ -102,15 +121,11 @@ pub(super) fn backward_input<T: Element<Acc: Lanes>>(
                 sizes: [m, pixels.len(), taps.len()],
                 groups: g.groups,
                 part: usize::MAX,
-                a: Operand {
-                    data: weight,
-                    sum: taps.places(),
-                    free: Places::line(m, area),
-                    group: o * m * area,
-                },
+                a,
                 b: image.operand(&patch, &pixels, g.groups),
                 bias: Bias::None,
                 narrow,
+                existing: None,
             };
             let len = g.in_channels * g.input[0] * g.input[1];
             let gx = &mut gx[images.start * len..images.end * len];
@@ -144,25 +159,36 @@ pub(super) fn backward_weight<T: Element<Acc: Lanes>>(
     // A chain of rounded sums is one product.
     let in_memory = if narrow { 0 } else { x_view.len() + gy_view.len() };
     let blocks: Vec<Range<usize>> = blocks(g.batch, in_memory).collect();
+    let reaches = Reaches::of_x::<T::Acc>(g);
+    let interleave = !narrow && reaches.worth(g.in_channels / g.groups, [m, g.batch * p]);
+    let lanes = panel_columns::<T::Acc>() / VECTORS;
     let mut store = |images: Range<usize>, target: Sum<T>| {
         let samples = &samples[images];
-        let image = x_view.images(x, samples, &mut x_scratch);
         let gy_image = gy_view.images(gy, samples, &mut gy_scratch);
-        let (pixels, gy_pixels) = (image.pixels(x_view.dense()), gy_image.pixels(gy_view.dense()));
+        let gy_pixels = gy_image.pixels(gy_view.dense());
         let parts = if narrow { 1 } else { parts(m, n, g.groups).min(samples.len()) };
+        let (a, part) =
+            (gy_image.operand(&gy_pixels, &channels, g.groups), samples.len().div_ceil(parts) * p);
+        let store = |product: Product<T::Acc>, arrangement| match target {
+            Sum::Rounded(target) => product.store_matrix(target, arrangement),
+            Sum::Exact(target) => product.store_matrix(target, arrangement),
+        };
+        if interleave {
+            return reaches.weights(x, samples, [g.groups, g.in_channels / g.groups], m, (a, part), store);
+        }
+        let image = x_view.images(x, samples, &mut x_scratch);
+        let (pixels, (patch, arrangement)) = (image.pixels(x_view.dense()), x_view.gapped(&patch, m, lanes));
         let product = Product {
-            sizes: [m, n, samples.len() * p],
+            sizes: [m, patch.len(), samples.len() * p],
             groups: g.groups,
-            part: samples.len().div_ceil(parts) * p,
-            a: gy_image.operand(&gy_pixels, &channels, g.groups),
+            part,
+            a,
             b: image.operand(&pixels, &patch, g.groups),
             bias: Bias::None,
             narrow,
+            existing: None,
         };
-        match target {
-            Sum::Rounded(target) => product.store_matrix(target),
-            Sum::Exact(target) => product.store_matrix(target),
-        }
+        store(product, arrangement);
     };
     match &blocks[..] {
         [] => gweight.fill(T::ZERO),
@@ -180,6 +206,21 @@ pub(super) fn backward_weight<T: Element<Acc: Lanes>>(
     }
 }
 
+/// Calls `body(number of images, source, target)` for blocks of whole panels of images, the source in the accumulate type.
+fn interleave_blocks<T: Element<Acc: Lanes>>(
+    batch: usize,
+    source: &[T],
+    target: &mut [T],
+    body: impl Fn(usize, &[T::Acc], &mut [T]),
+) {
+    let (from, to) = (source.len() / batch.max(1), target.len() / batch.max(1));
+    let images = images_in_memory(from).next_multiple_of(panel_columns::<T::Acc>());
+    let mut scratch = Scratch::shared();
+    for (source, target) in source.chunks(images * from).zip(target.chunks_mut(images * to)) {
+        body(source.len() / from, promote_all(source, &mut scratch), target);
+    }
+}
+
 /// Where a sum over samples goes.
 enum Sum<'a, T: Element> {
     Rounded(&'a mut [T]),
@@ -188,9 +229,14 @@ enum Sum<'a, T: Element> {
 
 /// Ranges of images whose copies of `len` elements each are in memory at the same time.
 fn blocks(batch: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
-    const IN_MEMORY: usize = if cfg!(test) { 1 << 12 } else { 1 << 24 };
-    let images = (IN_MEMORY / len.max(1)).max(1);
+    let images = images_in_memory(len);
     (0..batch).step_by(images).map(move |first| first..(first + images).min(batch))
+}
+
+/// Images of `len` elements whose copies are in memory at the same time.
+fn images_in_memory(len: usize) -> usize {
+    const ELEMENTS: usize = if cfg!(test) { 1 << 12 } else { 1 << 24 };
+    (ELEMENTS / len.max(1)).max(1)
 }
 
 /// Rows (or columns) of x a stride apart, and the kernel elements whose gradients reach them.
@@ -346,6 +392,18 @@ impl ImageView {
             |c: usize| rows.taps.iter().map(move |row| c * plane + row * columns.len + columns.taps[0]);
         let starts = (0..channels).flat_map(line).collect();
         Offsets { starts, run: columns.taps.len(), step: columns.spacing() as isize }
+    }
+
+    /// A patch as the columns of a product with `m` rows: where each line of taps nearly fills vectors of `lanes`, with
+    /// what follows it in the image, so that whole vectors are found there and nothing needs to be gathered.
+    fn gapped<'a>(&self, patch: &'a Offsets, m: usize, lanes: usize) -> (Cow<'a, Offsets>, Arrangement) {
+        let (run, line) = (patch.run, patch.run.next_multiple_of(lanes));
+        let worth = patch.step == 1 && line > run && (line - run) * m <= 12 * run;
+        if !worth {
+            return (Cow::Borrowed(patch), Arrangement::Dense);
+        }
+        let columns = Offsets { starts: patch.starts.clone(), run: line, step: 1 };
+        (Cow::Owned(columns), Arrangement::Gapped { run, line })
     }
 
     /// The images of some samples in the accumulate type, copied only where that or the view needs it.
