@@ -152,7 +152,8 @@ fn symbols_are_frozen() {
         let all: Vec<String> = known.union(&declared).cloned().collect();
         std::fs::write(&path, all.join("\n") + "\n").unwrap();
     }
-    let frozen: BTreeSet<String> = std::fs::read_to_string(&path).unwrap().lines().map(String::from).collect();
+    let frozen: BTreeSet<String> =
+        std::fs::read_to_string(&path).unwrap().lines().map(String::from).collect();
     let gone: Vec<_> = frozen.difference(&declared).collect();
     assert!(gone.is_empty(), "these functions of an earlier version are gone: {gone:?}");
     let new: Vec<_> = declared.difference(&frozen).collect();
@@ -229,8 +230,8 @@ fn abi() {
         let data = TempDir::new().unwrap();
         write_idx(data.path(), "train", 64);
         write_idx(data.path(), "t10k", 64);
-        let text = run(test_program(&path).env("TIEBREAK_TEST_MNIST", data.path()));
-        assert!(text.contains("0 failed: ok"), "{text}");
+        let printed = run(test_program(&path).env("TIEBREAK_TEST_MNIST", data.path()));
+        assert!(printed.contains("0 failed: ok"), "{printed}");
         run(test_program(&path).arg("auto"));
         let gpu = test_program(&path).arg("gpu").output().unwrap();
         let text = text(&gpu);

@@ -151,7 +151,9 @@ fn operators_use_memory_where_it_lies() {
             let x = Tensor::from_f64(dtype, &[1, 1, 8, 8], &values).unwrap();
             let window = shape::Window2d::new(2, 2, 0);
             let (mut y, mut ties) = (zeros(dtype, &[1, 1, 4, 4]), vec![0; 16]);
-            engine.maxpool2d_forward(x.view(), window, MaxPoolKink::default(), y.view_mut(), &mut ties).unwrap();
+            engine
+                .maxpool2d_forward(x.view(), window, MaxPoolKink::default(), y.view_mut(), &mut ties)
+                .unwrap();
 
             let mut there = engine.allocate_device(dtype, x.bytes().len()).unwrap();
             assert_eq!(there.on_a_gpu(), engine.placement(dtype).gpu, "{name} {dtype}");

@@ -1676,7 +1676,7 @@ static void others(const function *f, arguments *a) {
         if (wanted) SPOIL(a->properties = NULL, TB_STATUS_NULL_POINTER, name);
         INVALID(a->properties = (char *)a->properties + 4, "`");
         INVALID(properties.engine.struct_size = 0, "struct_size`");
-        INVALID(properties.engine.struct_size -= 1, "struct_size`");
+        INVALID(properties.engine.struct_size -= 9, "struct_size`"); /* smaller than the first release's, of structs that grew too */
         INVALID(properties.engine.struct_size = SIZE_MAX, "struct_size`");
     }
     if (takes(f, "tb_network_parameter_info tb_network_buffer_info tb_network_layer_info ")) {
