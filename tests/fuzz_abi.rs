@@ -546,6 +546,10 @@ fn random_calls() {
     for i in 0..calls {
         world.tidy();
         let function = &functions[world.below(functions.len())];
+        // It loads every driver anew.
+        if function.name == "tb_adapters" && !world.chance(5) {
+            continue;
+        }
         std::fs::write(&trace, format!("seed {seed}, call {i}: {}\n", function.name)).unwrap();
         let status = world.random_call(function);
         assert!((0..=13).contains(&status), "seed {seed}, call {i}: {} gives status {status}", function.name);
