@@ -1,0 +1,564 @@
+//! Random calls of every function that the header declares, with right and wrong arguments, in the shared library:
+//! none may crash, panic or answer with a status that does not exist. The calls follow from the header and a seed.
+//! `TIEBREAK_FUZZ_CALLS` and `TIEBREAK_FUZZ_SEED` change how many and which.
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::path::{Path, PathBuf};
+
+use rand_philox::Philox;
+
+unsafe extern "C" {
+    fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+}
+
+/// Integers and pointers go in their own registers, and behind those on the stack in order; so do doubles. More arguments
+/// than a function takes are not looked at: one type serves all.
+type Call = unsafe extern "C" fn(
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    f64,
+    f64,
+) -> i32;
+
+const MOST_WORDS: usize = 12;
+/// Bytes of each piece of memory that a call is given: more than any count that is passed with it asks for.
+const BLOCK: usize = 1 << 16;
+/// `struct_size` of every struct: those of a newer program, zero where this library ends.
+const STRUCT: usize = 2048;
+const HANDLES: [&str; 6] = ["tb_engine", "tb_tensor", "tb_graph", "tb_network", "tb_optimizer", "tb_dataset"];
+
+#[derive(Debug)]
+struct Function {
+    name: String,
+    /// Type without `const` and `struct`, and name.
+    arguments: Vec<(String, String)>,
+}
+
+fn header() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("include/tiebreak.h")).unwrap()
+}
+
+/// The header without comments.
+fn code(header: &str) -> String {
+    let mut rest = header;
+    let mut code = String::new();
+    while let Some((before, after)) = rest.split_once("/*") {
+        code += before;
+        rest = after.split_once("*/").unwrap().1;
+    }
+    code + rest
+}
+
+fn argument(text: &str) -> (String, String) {
+    let text = text.replace("const ", "").replace("struct ", "");
+    let at = text.rfind([' ', '*']).map_or(0, |i| i + 1);
+    (text[..at].replace(' ', ""), text[at..].to_string())
+}
+
+fn functions(code: &str) -> Vec<Function> {
+    let mut functions = Vec::new();
+    for declaration in code.split(';') {
+        let text = declaration.split_whitespace().collect::<Vec<_>>().join(" ");
+        let Some(at) = text.rfind("tb_status tb_") else { continue };
+        let text = &text[at + "tb_status ".len()..];
+        let Some((name, list)) = text.split_once('(') else { continue };
+        let list = list.trim_end_matches(')');
+        functions.push(Function {
+            name: name.to_string(),
+            arguments: list.split(',').map(|a| argument(a.trim())).collect(),
+        });
+    }
+    functions
+}
+
+/// Offsets and sizes of the plain numbers in each struct; pointers stay as the library's defaults have them.
+fn structs(code: &str) -> BTreeMap<String, Vec<(usize, usize, bool)>> {
+    let mut structs = BTreeMap::new();
+    for part in code.split("typedef struct ").skip(1) {
+        let Some((name, body)) = part.split_once('{') else { continue };
+        if name.contains(';') {
+            continue;
+        }
+        let (mut fields, mut at) = (Vec::new(), 0usize);
+        for field in body.split_once('}').unwrap().0.split(';').map(str::trim).filter(|f| !f.is_empty()) {
+            let (kind, name) = argument(field);
+            let count = name.split_once('[').map_or(1, |(_, n)| n.trim_end_matches(']').parse().unwrap());
+            let pointer = kind.contains('*') || kind.contains("callback");
+            let size = match kind.as_str() {
+                _ if pointer => 8,
+                "size_t" | "int64_t" | "uint64_t" | "double" | "tb_node" => 8,
+                "char" => 1,
+                _ => 4,
+            };
+            at = at.next_multiple_of(size);
+            if !pointer && at > 0 {
+                fields.extend((0..count).map(|i| (at + i * size, size, kind == "double")));
+            }
+            at += size * count;
+        }
+        structs.insert(name.trim().to_string(), fields);
+    }
+    structs
+}
+
+struct World {
+    library: *mut c_void,
+    random: Philox,
+    structs: BTreeMap<String, Vec<(usize, usize, bool)>>,
+    blocks: Vec<Vec<u64>>,
+    next_block: usize,
+    live: BTreeMap<&'static str, Vec<usize>>,
+    stale: Vec<usize>,
+    /// An engine and a network that no call gets: others are made from them.
+    own: [usize; 2],
+    strings: Vec<CString>,
+}
+
+unsafe extern "C" fn heard(done: u64, total: u64, _: *mut c_void) -> i32 {
+    assert!(done <= total);
+    (done > 3) as i32
+}
+
+impl World {
+    fn below(&mut self, n: usize) -> usize {
+        self.random.bounded(n as u32) as usize
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn symbol(&self, name: &str) -> *mut c_void {
+        let text = CString::new(name).unwrap();
+        // SAFETY: the library is open.
+        let symbol = unsafe { dlsym(self.library, text.as_ptr()) };
+        assert!(!symbol.is_null(), "{name} is not exported");
+        symbol
+    }
+
+    fn call(&self, name: &str, words: &[usize], doubles: &[f64]) -> i32 {
+        let mut w = [0; MOST_WORDS];
+        w[..words.len()].copy_from_slice(words);
+        let d = |i: usize| doubles.get(i).copied().unwrap_or(0.0);
+        // SAFETY: a function of the C ABI; every pointer among the words is NULL, a handle, or a block of this world that is
+        // large enough.
+        unsafe {
+            let call: Call = std::mem::transmute(self.symbol(name));
+            call(w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], d(0), d(1))
+        }
+    }
+
+    /// A block of zeros that nothing else of this call has.
+    fn block(&mut self) -> usize {
+        if self.next_block == self.blocks.len() {
+            self.blocks.push(vec![0; BLOCK / 8]);
+        }
+        let block = &mut self.blocks[self.next_block];
+        block.fill(0);
+        self.next_block += 1;
+        block.as_mut_ptr().addr()
+    }
+
+    fn put(&mut self, address: usize, bytes: &[u8]) {
+        let block = self.blocks.iter_mut().find(|b| {
+            let start = b.as_ptr().addr();
+            (start..start + BLOCK).contains(&address)
+        });
+        let block = block.expect("an address in a block");
+        let at = address - block.as_ptr().addr();
+        // SAFETY: bytes of the block.
+        let target = unsafe { std::slice::from_raw_parts_mut(block.as_mut_ptr().cast::<u8>(), BLOCK) };
+        target[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn word(&mut self, address: usize, value: usize) {
+        self.put(address, &value.to_ne_bytes());
+    }
+
+    fn half(&mut self, address: usize, value: i32) {
+        self.put(address, &value.to_ne_bytes());
+    }
+
+    fn odd_integer(&mut self) -> i64 {
+        let odd = [-1, 0, i64::MAX, i64::MIN, 1 << 32, i32::MAX.into(), 9, 255];
+        odd[self.below(odd.len())]
+    }
+
+    fn double(&mut self) -> f64 {
+        let values = [0.0, 1.0, 0.5, -1.0, 1e-3, f64::NAN, f64::INFINITY, 1e300, -0.0, 2.0];
+        values[self.below(values.len())]
+    }
+
+    fn size(&mut self, name: &str) -> usize {
+        if name == "ties_size" && self.chance(30) {
+            return 1 << 62;
+        }
+        if self.chance(8) { usize::MAX } else { self.below(9) }
+    }
+
+    fn handle(&mut self, kind: &str) -> usize {
+        let own: Vec<usize> = self.live.get(kind).cloned().unwrap_or_default();
+        if !own.is_empty() && self.chance(90) {
+            return own[self.below(own.len())];
+        }
+        match self.below(4) {
+            0 => 0,
+            1 if !self.stale.is_empty() => {
+                let old = self.below(self.stale.len());
+                self.stale[old]
+            }
+            2 => {
+                let other = HANDLES[self.below(HANDLES.len())];
+                self.live.get(other).and_then(|l| l.first().copied()).unwrap_or(7)
+            }
+            _ => (self.random.next_u32() as usize) << self.below(32),
+        }
+    }
+
+    /// The struct `kind` at `address`: the library's defaults where it has some, then now and then another number.
+    fn structure(&mut self, kind: &str, address: usize) {
+        let init = match kind {
+            "tb_optimizer_options" => {
+                let algorithm = self.below(4);
+                Some(("tb_optimizer_options_init", vec![address, STRUCT, algorithm]))
+            }
+            "tb_kink" => Some(("tb_kink_init", vec![address, STRUCT])),
+            "tb_engine_options" => Some(("tb_engine_options_init", vec![address, STRUCT])),
+            "tb_conv2d_options" => Some(("tb_conv2d_options_init", vec![address, STRUCT])),
+            "tb_pool2d_options" => Some(("tb_pool2d_options_init", vec![address, STRUCT])),
+            "tb_batchnorm_options" => Some(("tb_batchnorm_options_init", vec![address, STRUCT])),
+            "tb_zoo_options" => Some(("tb_zoo_options_init", vec![address, STRUCT])),
+            "tb_network_options" => Some(("tb_network_options_init", vec![address, STRUCT])),
+            "tb_parameter_group" => Some(("tb_parameter_group_init", vec![address, STRUCT])),
+            "tb_schedule" => Some(("tb_schedule_init", vec![address, STRUCT])),
+            "tb_dataset_options" => Some(("tb_dataset_options_init", vec![address, STRUCT])),
+            "tb_augmentation" => Some(("tb_augmentation_init", vec![address, STRUCT])),
+            _ => None,
+        };
+        match init {
+            Some((init, words)) => assert_eq!(self.call(init, &words, &[]), 0, "{init}"),
+            None => self.word(address, STRUCT),
+        }
+        if self.chance(40) {
+            let fields = self.structs.get(kind).cloned().unwrap_or_default();
+            if !fields.is_empty() {
+                let (at, size, float) = fields[self.below(fields.len())];
+                let value = if self.chance(60) { self.below(5) as i64 } else { self.odd_integer() };
+                let bytes = if float { self.double().to_ne_bytes() } else { value.to_ne_bytes() };
+                self.put(address + at, &bytes[..size]);
+            }
+        }
+        if self.chance(4) {
+            let size = [0, 8, usize::MAX, STRUCT + 1][self.below(4)];
+            self.word(address, size);
+        }
+        if kind == "tb_engine_options" {
+            // Never a GPU, nor a thousand threads: other tests do that.
+            self.half(address + 8, 1);
+            self.half(address + 12, 1);
+        }
+    }
+
+    fn view(&mut self) -> usize {
+        let (view, data, shape) = (self.block(), self.block(), self.block());
+        let rank = self.below(5);
+        let mut left = 256;
+        for i in 0..rank {
+            let d = 1 + self.below(6.min(left));
+            left /= d;
+            self.word(shape + 8 * i, d);
+        }
+        for i in 0..256 {
+            let value = self.below(5) as f32 - 2.0;
+            self.put(data + 4 * i, &value.to_ne_bytes());
+        }
+        let dtype = 1 + self.below(3) as i32;
+        self.word(view, data);
+        self.word(view + 8, shape);
+        self.half(view + 16, rank as i32);
+        self.half(view + 20, dtype);
+        match self.below(24) {
+            0 => self.word(view, 0),
+            1 => self.word(view, data + 1),
+            2 => self.word(view + 8, 0),
+            3 => {
+                let rank = self.odd_integer() as i32;
+                // A rank that is right needs so many dimensions.
+                self.half(view + 16, rank);
+            }
+            4 => {
+                let dtype = self.odd_integer() as i32;
+                self.half(view + 20, dtype);
+            }
+            5 if rank > 0 => {
+                // What is larger than memory, but not than the address space, nobody can tell from right.
+                let d = [usize::MAX, 1 << 62, 0][self.below(3)];
+                self.word(shape, d);
+            }
+            6..=9 => {
+                let tensor = self.handle("tb_tensor");
+                self.word(view, tensor);
+                self.half(view + 20, 16);
+                if self.chance(80) {
+                    self.word(view + 8, 0);
+                    self.half(view + 16, 0);
+                }
+            }
+            _ => {}
+        }
+        view
+    }
+
+    fn pointer(&mut self) -> usize {
+        match self.below(20) {
+            0 => 0,
+            1 => self.block() + 1,
+            _ => self.block(),
+        }
+    }
+
+    /// One call of `function` with arguments made up.
+    fn random_call(&mut self, function: &Function) -> i32 {
+        self.next_block = 0;
+        let (mut words, mut doubles, mut made) = (Vec::new(), Vec::new(), Vec::new());
+        let mut freed = None;
+        for (kind, name) in &function.arguments {
+            let base = kind.trim_end_matches('*');
+            let handle = HANDLES.into_iter().find(|h| *h == base);
+            match (kind.as_str(), handle) {
+                ("double", _) => doubles.push(self.double()),
+                (_, Some(h)) if kind.ends_with("**") => {
+                    let slot = self.pointer();
+                    if slot % 8 == 0 && slot != 0 {
+                        made.push((h, slot));
+                    }
+                    words.push(slot);
+                }
+                (_, Some(h)) => {
+                    let chosen = self.handle(h);
+                    if function.name.ends_with("_free") {
+                        freed = Some((h, chosen));
+                    }
+                    words.push(chosen);
+                }
+                ("tb_view*" | "tb_view_mut*", _) => {
+                    // An array of views holds at most as many as are counted: eight.
+                    let view = self.view();
+                    for i in 1..8 {
+                        let other = self.view();
+                        let bytes = self.bytes_at(other, 24);
+                        self.put(view + 24 * i, &bytes);
+                    }
+                    words.push(if self.chance(5) { 0 } else { view });
+                }
+                ("tb_choice*", _) => {
+                    let (list, kink) = (self.block(), self.block());
+                    self.structure("tb_kink", kink);
+                    for i in 0..8 {
+                        let alternative = self.below(3);
+                        self.word(list + 24 * i, alternative);
+                        self.word(list + 24 * i + 16, kink);
+                    }
+                    words.push(list);
+                }
+                ("char*", _) => {
+                    let string = self.below(self.strings.len() + 1);
+                    words.push(self.strings.get(string).map_or(0, |s| s.as_ptr().addr()));
+                }
+                ("tb_progress_callback", _) => {
+                    let listens = self.chance(50);
+                    words.push(if listens { heard as *const () as usize } else { 0 });
+                }
+                ("size_t" | "tb_node", _) => {
+                    let size = if name == "struct_size" { STRUCT } else { self.size(name) };
+                    words.push(size);
+                }
+                ("int64_t*", _) => {
+                    let numbers = self.pointer();
+                    if numbers % 8 == 0 && numbers != 0 {
+                        for i in 0..16 {
+                            let d = 1 + self.below(6);
+                            self.word(numbers + 8 * i, d);
+                        }
+                    }
+                    words.push(numbers);
+                }
+                (k, _) if k.ends_with('*') => {
+                    let address = self.pointer();
+                    if address % 8 == 0 && address != 0 && base.starts_with("tb_") {
+                        self.structure(base, address);
+                    }
+                    words.push(address);
+                }
+                _ => {
+                    let value = if self.chance(80) { self.below(6) as i64 } else { self.odd_integer() };
+                    words.push(value as usize);
+                }
+            }
+        }
+        assert!(words.len() <= MOST_WORDS && doubles.len() <= 2, "{function:?}");
+        let status = self.call(&function.name, &words, &doubles);
+        for (kind, slot) in made {
+            let bytes = self.bytes_at(slot, 8);
+            let handle = usize::from_ne_bytes(bytes.try_into().unwrap());
+            if handle != 0 {
+                self.live.entry(kind).or_default().push(handle);
+            }
+        }
+        if let (Some((kind, handle)), 0) = (freed, status) {
+            self.forget(kind, handle);
+        }
+        status
+    }
+
+    fn bytes_at(&self, address: usize, len: usize) -> Vec<u8> {
+        let inside = |b: &&Vec<u64>| (b.as_ptr().addr()..b.as_ptr().addr() + BLOCK).contains(&address);
+        let block = self.blocks.iter().find(inside).expect("an address in a block");
+        bytemuck::cast_slice::<u64, u8>(block)[address - block.as_ptr().addr()..][..len].to_vec()
+    }
+
+    fn forget(&mut self, kind: &'static str, handle: usize) {
+        if handle != 0 {
+            self.live.entry(kind).or_default().retain(|&h| h != handle);
+            self.stale.push(handle);
+        }
+    }
+
+    /// At least one of each kind of handle, and no more than a few.
+    fn tidy(&mut self) {
+        for kind in HANDLES {
+            while self.live.get(kind).is_some_and(|l| l.len() > 4) {
+                let oldest = self.live[kind][0];
+                assert_eq!(self.call(&format!("{kind}_free"), &[oldest], &[]), 0);
+                self.forget(kind, oldest);
+            }
+            if self.live.get(kind).is_none_or(|l| l.is_empty()) {
+                let handle = self.create(kind);
+                self.live.entry(kind).or_default().push(handle);
+            }
+        }
+    }
+
+    fn create(&mut self, kind: &'static str) -> usize {
+        self.next_block = 0;
+        let slot = self.block();
+        let lenet = self.strings.iter().find(|s| s.to_bytes() == b"lenet5").unwrap().as_ptr().addr();
+        let status = match kind {
+            "tb_engine" => {
+                let options = self.block();
+                assert_eq!(self.call("tb_engine_options_init", &[options, STRUCT], &[]), 0);
+                self.half(options + 8, 1);
+                self.half(options + 12, 1);
+                self.call("tb_engine_create", &[options, slot], &[])
+            }
+            "tb_tensor" => {
+                let shape = self.block();
+                self.word(shape, 4);
+                self.call("tb_tensor_create", &[self.own[0], 2, shape, 1, slot], &[])
+            }
+            "tb_graph" => self.call("tb_graph_from_zoo", &[lenet, 0, slot], &[]),
+            "tb_network" => self.call("tb_network_create", &[self.own[0], lenet, 0, 0, slot], &[]),
+            "tb_optimizer" => self.call("tb_optimizer_create", &[self.own[1], 0, slot], &[]),
+            _ => self.call("tb_dataset_digits", &[8, 1, 0, 0, slot], &[]),
+        };
+        assert_eq!(status, 0, "{kind}");
+        usize::from_ne_bytes(self.bytes_at(slot, 8).try_into().unwrap())
+    }
+}
+
+/// Beside this test, where cargo puts every crate type of the package.
+fn library() -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    let folder = exe.parent().unwrap();
+    [folder, folder.parent().unwrap()]
+        .map(|f| f.join("libtiebreak.so"))
+        .into_iter()
+        .find(|p| p.exists())
+        .unwrap()
+}
+
+#[test]
+fn random_calls() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name)
+            .map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name}: no number: {v}")))
+    };
+    let (calls, seed) = (number("TIEBREAK_FUZZ_CALLS", 20_000), number("TIEBREAK_FUZZ_SEED", 1));
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = CString::new(library().to_str().unwrap()).unwrap();
+    // Files that calls write appear there.
+    std::env::set_current_dir(folder.path()).unwrap();
+    // SAFETY: RTLD_NOW; the library's constructors do nothing.
+    let library = unsafe { dlopen(path.as_ptr(), 2) };
+    assert!(!library.is_null());
+    let code = code(&header());
+    let functions = functions(&code);
+    assert!(functions.len() > 100, "{}", functions.len());
+    let strings = [
+        "",
+        "lenet5",
+        "lenet5_bn",
+        "f16",
+        "mixed",
+        "bf16",
+        "e5m2",
+        "features.0",
+        "features.2",
+        "features.0.weight",
+        "x",
+        "classifier.4",
+        "file.safetensors",
+        "/no/such/folder",
+        "\u{e9}",
+    ];
+    let mut strings: Vec<CString> = strings.iter().map(|s| CString::new(*s).unwrap()).collect();
+    strings.push(CString::new([0xff, 0xfe]).unwrap());
+    let mut world = World {
+        library,
+        random: Philox::from_u64_seed_stream(seed, 0),
+        structs: structs(&code),
+        blocks: Vec::new(),
+        next_block: 0,
+        live: BTreeMap::new(),
+        stale: Vec::new(),
+        own: [0; 2],
+        strings,
+    };
+    world.own[0] = world.create("tb_engine");
+    world.own[1] = world.create("tb_network");
+    let mut statuses: BTreeMap<i32, u64> = BTreeMap::new();
+    let mut succeeded: BTreeMap<&str, u64> = BTreeMap::new();
+    // Where the process dies, this file says in which call.
+    let trace = std::env::temp_dir().join(format!("tiebreak-fuzz-{}", std::process::id()));
+    for i in 0..calls {
+        world.tidy();
+        let function = &functions[world.below(functions.len())];
+        // It loads every driver anew.
+        if function.name == "tb_adapters" && !world.chance(5) {
+            continue;
+        }
+        std::fs::write(&trace, format!("seed {seed}, call {i}: {}\n", function.name)).unwrap();
+        let status = world.random_call(function);
+        assert!((0..=13).contains(&status), "seed {seed}, call {i}: {} gives status {status}", function.name);
+        *statuses.entry(status).or_default() += 1;
+        *succeeded.entry(&function.name).or_default() += (status == 0) as u64;
+    }
+    std::fs::remove_file(&trace).unwrap();
+    println!("seed {seed}, {calls} calls, by status: {statuses:?}");
+    let never: Vec<_> = succeeded.iter().filter(|(_, n)| **n == 0).map(|(name, _)| *name).collect();
+    println!("never succeeded: {never:?}");
+    assert!(statuses.len() > 5 || calls < 10_000, "{statuses:?}");
+}
