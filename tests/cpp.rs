@@ -1,4 +1,4 @@
-//! Compiles the C++ programs in `tests/cpp` against this build's shared and static library and runs them, with each
+//! Compiles the C++ programs in `tests/cpp` and `examples/cpp` against this build's shared and static library and runs them, with each
 //! compiler that is installed, under both standards, with and without exceptions. What is missing is skipped, or a
 //! failure under `TIEBREAK_REQUIRE_CC=1`.
 #![cfg(unix)]
@@ -6,12 +6,13 @@
 #[path = "support/programs.rs"]
 mod programs;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use programs::{has, library, root, run, shared_library};
 use tempfile::TempDir;
 
+/// Warnings are errors.
 const STRICT: [&str; 5] = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"];
 
 /// How a program takes failures: thrown, returned because it has no exceptions, or at its own wish.
@@ -43,14 +44,14 @@ fn every_function_in_every_mode(compiler: &str) {
         let text = run(&mut program(path));
         assert!(text.contains("hpp_test: ") && text.contains("0 failed: ok"), "{text}");
     };
-    for standard in ["-std=c++17", "-std=c++20"] {
-        for failures in FAILURES {
-            let path = out.path().join(format!("hpp_test{standard}{failures}"));
-            let mut command = compile(compiler, &[standard, failures], &sources);
-            let folder = shared_library().parent().unwrap().to_path_buf();
-            run(command.arg("-o").arg(&path).arg("-L").arg(folder).arg("-ltiebreak"));
-            passes(&path);
-        }
+    // The standard matters little to who returns failures at its own wish.
+    let modes = [("-std=c++17", &FAILURES[..]), ("-std=c++20", &FAILURES[..2])];
+    for (standard, failures) in modes.into_iter().flat_map(|(s, all)| all.iter().map(move |f| (s, f))) {
+        let path = out.path().join(format!("hpp_test{standard}{failures}"));
+        let mut command = compile(compiler, &[standard, failures], &sources);
+        let folder = shared_library().parent().unwrap().to_path_buf();
+        run(command.arg("-o").arg(&path).arg("-L").arg(folder).arg("-ltiebreak"));
+        passes(&path);
     }
     if cfg!(target_os = "linux") {
         let path = out.path().join("hpp_test_static");
@@ -141,4 +142,79 @@ fn every_field_and_constant_of_the_c_header_is_reachable() {
         }
     }
     assert!(fields >= 100 && constants >= 40, "{fields} fields, {constants} constants");
+}
+
+/// Compiles an example against the shared library; its path.
+fn example(name: &str, out: &TempDir, flags: &[&str]) -> PathBuf {
+    let path = out.path().join(name);
+    let mut command = Command::new("g++");
+    command.args(["-std=c++17", "-O1", "-I"]).arg(root().join("include"));
+    command.arg(root().join("examples/cpp").join(name).with_extension("cpp")).arg("-o").arg(&path);
+    let folder = shared_library().parent().unwrap().to_path_buf();
+    run(command.args(flags).arg("-L").arg(folder).arg("-ltiebreak"));
+    path
+}
+
+/// The number that follows `label` where it last stands.
+fn number_after(text: &str, label: &str) -> f64 {
+    let rest = text.rsplit_once(label).unwrap_or_else(|| panic!("no {label:?} in\n{text}")).1;
+    let number = rest.split_whitespace().next().unwrap().trim_end_matches(',');
+    number.parse().unwrap_or_else(|_| panic!("{number:?} after {label:?} in\n{text}"))
+}
+
+#[test]
+fn train_lenet() {
+    if !has("g++") {
+        return;
+    }
+    let out = TempDir::new().unwrap();
+    let path = example("train_lenet", &out, &STRICT);
+    let text = run(program(&path).args(["--device", "cpu", "--jacobian", "minimal", "--epochs", "4"]));
+    assert!(number_after(&text, "test accuracy ") > 90.0, "{text}");
+    assert!(number_after(&text, "gradients to native ") > 0.0, "{text}");
+    assert_eq!(number_after(&text, "to minimal "), 0.0, "{text}");
+    for (arguments, complaint) in
+        [(&["--speed", "3"][..], "--speed"), (&["--precision", "f8"], "--precision")]
+    {
+        let output = program(&path).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(programs::text(&output).contains(complaint));
+    }
+    let output = program(&path).args(["--data", "nowhere"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(programs::text(&output).contains("nowhere/train-images-idx3-ubyte"));
+}
+
+/// What both trainers of others must show: they learn, and two Jacobians differ.
+fn foreign_trainer(path: &Path, own: &str) {
+    let text = run(&mut program(path));
+    assert!(number_after(&text, "test accuracy ") > 90.0, "{text}");
+    assert!(number_after(&text, "minimal against native L1 ") > 0.0, "{text}");
+    let distance = number_after(&text, own);
+    assert!((0.0..1e-6).contains(&distance), "{text}");
+}
+
+#[test]
+fn libtorch_maxpool() {
+    let include = "/usr/include/torch/csrc/api/include";
+    if !has("g++") || !Path::new(include).join("torch/torch.h").exists() {
+        eprintln!("skipped: no LibTorch (Debian: libtorch-dev)");
+        return;
+    }
+    let out = TempDir::new().unwrap();
+    let flags = ["-isystem", include, "-ltorch", "-ltorch_cpu", "-lc10"];
+    foreign_trainer(&example("libtorch_maxpool", &out, &flags), "native against PyTorch's own L1 ");
+}
+
+#[test]
+fn dlib_maxpool() {
+    let flags = Command::new("pkg-config").args(["--cflags", "--libs", "dlib-1"]).output();
+    let Some(flags) = flags.ok().filter(|o| o.status.success() && has("g++")) else {
+        eprintln!("skipped: no dlib (Debian: libdlib-dev)");
+        return;
+    };
+    let flags = String::from_utf8(flags.stdout).unwrap();
+    let flags: Vec<&str> = flags.split_whitespace().chain(["-lpthread"]).collect();
+    let out = TempDir::new().unwrap();
+    foreign_trainer(&example("dlib_maxpool", &out, &flags), "native against dlib's own L1 ");
 }

@@ -1,13 +1,15 @@
-// A dlib trainer, LeNet-5 on MNIST, that hands only its max pooling to tiebreak.
-//
-// SPDX-License-Identifier: MIT OR Apache-2.0
-//
-// Build, at the root of the repository, after `cargo build --release` (Debian: libdlib-dev, zlib1g-dev):
-//
-//   c++ -std=c++17 -O2 -Iinclude examples/cpp/dlib_maxpool.cpp -o dlib_maxpool -DTIEBREAK_ZLIB -lz \
-//       $(pkg-config --cflags --libs dlib-1) -lpthread -Ltarget/release -ltiebreak -Wl,-rpath,"$PWD/target/release"
-//
-// `./dlib_maxpool` trains on digits that it draws, `./dlib_maxpool DIR [IMAGES]` on MNIST.
+/*
+ * A dlib trainer, LeNet-5 on MNIST, that hands only its max pooling to tiebreak.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Build, at the root of the repository, after `cargo build --release` (Debian: libdlib-dev, zlib1g-dev):
+ *
+ *   c++ -std=c++17 -O2 -Iinclude examples/cpp/dlib_maxpool.cpp -o dlib_maxpool -DTIEBREAK_ZLIB -lz \
+ *       $(pkg-config --cflags --libs dlib-1) -lpthread -Ltarget/release -ltiebreak -Wl,-rpath,"$PWD/target/release"
+ *
+ * `./dlib_maxpool` trains on digits that it draws, `./dlib_maxpool DIR [IMAGES]` on MNIST.
+ */
 #include <dlib/dnn.h>
 
 #include <algorithm>
@@ -130,12 +132,13 @@ static void compare_with_own(const LeNet<tiebreak_pool>& net, const std::vector<
                              const std::vector<unsigned long>& labels) {
     LeNet<tiebreak_pool> ours = net;
     LeNet<own_pool> own;
-    own(images.begin(), images.begin() + 1);
-    ours(images.begin(), images.begin() + 1);
+    // A first image gives the layers their parameters.
+    own(images[0]);
+    ours(images[0]);
     std::vector<const dlib::tensor*> parameters;
     dlib::visit_layer_parameters(ours, [&](std::size_t, dlib::tensor& t) { parameters.push_back(&t); });
     dlib::visit_layer_parameters(own, [&](std::size_t i, dlib::tensor& t) {
-        if (t.size()) dlib::memcpy(t, *parameters[i]);
+        if (t.size()) memcpy(t, *parameters[i]);
     });
     pooling().kink = tiebreak::Kink::maxpool(tiebreak::Jacobian::native);
     std::printf("first layer: native against dlib's own L1 %.3e\n",

@@ -1,14 +1,16 @@
-// A LibTorch trainer, LeNet-5 on MNIST, that hands only its max pooling to tiebreak.
-//
-// SPDX-License-Identifier: MIT OR Apache-2.0
-//
-// Build, at the root of the repository, after `cargo build --release` (Debian: libtorch-dev, zlib1g-dev):
-//
-//   c++ -std=c++17 -O1 -Iinclude -isystem /usr/include/torch/csrc/api/include examples/cpp/libtorch_maxpool.cpp \
-//       -o libtorch_maxpool -DTIEBREAK_ZLIB -lz -ltorch -ltorch_cpu -lc10 \
-//       -Ltarget/release -ltiebreak -Wl,-rpath,"$PWD/target/release"
-//
-// `./libtorch_maxpool` trains on digits that it draws, `./libtorch_maxpool DIR [IMAGES]` on MNIST.
+/*
+ * A LibTorch trainer, LeNet-5 on MNIST, that hands only its max pooling to tiebreak.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Build, at the root of the repository, after `cargo build --release` (Debian: libtorch-dev, zlib1g-dev):
+ *
+ *   c++ -std=c++17 -O1 -Iinclude -isystem /usr/include/torch/csrc/api/include examples/cpp/libtorch_maxpool.cpp \
+ *       -o libtorch_maxpool -DTIEBREAK_ZLIB -lz -ltorch -ltorch_cpu -lc10 \
+ *       -Ltarget/release -ltiebreak -Wl,-rpath,"$PWD/target/release"
+ *
+ * `./libtorch_maxpool` trains on digits that it draws, `./libtorch_maxpool DIR [IMAGES]` on MNIST.
+ */
 #include <torch/torch.h>
 
 #include <algorithm>

@@ -1,13 +1,15 @@
-// Trains LeNet-5 under a chosen Jacobian of max pooling, and says how far another one would have been.
-//
-// SPDX-License-Identifier: MIT OR Apache-2.0
-//
-// Build, at the root of the repository, after `cargo build --release`:
-//
-//   c++ -std=c++17 -O2 -Iinclude examples/cpp/train_lenet.cpp -o train_lenet -DTIEBREAK_ZLIB -lz \
-//       -Ltarget/release -ltiebreak -Wl,-rpath,"$PWD/target/release"
-//
-// `./train_lenet` trains on digits that it draws, `./train_lenet --data DIR` on MNIST.
+/*
+ * Trains LeNet-5 under a chosen Jacobian of max pooling, and says how far another one would have been.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Build, at the root of the repository, after `cargo build --release`:
+ *
+ *   c++ -std=c++17 -O2 -Iinclude examples/cpp/train_lenet.cpp -o train_lenet -DTIEBREAK_ZLIB -lz \
+ *       -Ltarget/release -ltiebreak -Wl,-rpath,"$PWD/target/release"
+ *
+ * `./train_lenet` trains on digits that it draws, `./train_lenet --data DIR` on MNIST.
+ */
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -22,7 +24,7 @@
 
 struct Arguments {
     std::string data, precision = "f32";
-    std::size_t epochs = 3, limit = 60000, batch = 64;
+    std::size_t epochs = 3, limit = 60000, batch = 32;
     tiebreak::Kink kink;
     tiebreak::Device device = tiebreak::Device::automatic;
 };
@@ -51,7 +53,7 @@ static Arguments parse(int argc, char** argv) {
     return a;
 }
 
-// Images as numbers of the network's type; f16 networks take f16 batches, which this program leaves to others.
+// T: the network's type.
 template <class T>
 static void train(const Arguments& a, const Digits& training, const Digits& test) {
     const std::vector<T> images(training.images.begin(), training.images.end());
@@ -60,7 +62,7 @@ static void train(const Arguments& a, const Digits& training, const Digits& test
     const auto network = tiebreak::Network::create(engine, "lenet5", a.precision);
     network.set_kink(a.kink);
     tiebreak::OptimizerOptions sgd = tiebreak::Algorithm::sgd;
-    sgd.learning_rate = 0.02;
+    sgd.learning_rate = 0.05;
     sgd.momentum = 0.9;
     const auto optimizer = tiebreak::Optimizer::create(network, sgd);
     std::printf("%s, %s, %zu training and %zu test images\n", engine.info().name.c_str(), a.precision.c_str(),
