@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "rust/cxx.h"
 #include "tiebreak-cxx/src/lib.rs.h"
 
 namespace bridge = tiebreak::bridge;

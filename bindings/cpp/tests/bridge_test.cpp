@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "rust/cxx.h"
 #include "tiebreak-cxx/src/lib.rs.h"
 #include "tiebreak.hpp"
 
