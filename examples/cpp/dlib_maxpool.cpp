@@ -3,10 +3,10 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Build, at the root of the repository, after `cargo build --release` (Debian: libdlib-dev, zlib1g-dev):
+ * Build, at the root of the repository, after `cargo build --release` (Debian: libdlib-dev, libblas-dev, liblapack-dev, zlib1g-dev):
  *
  *   c++ -std=c++17 -O2 -Iinclude examples/cpp/dlib_maxpool.cpp -o dlib_maxpool -DTIEBREAK_ZLIB -lz \
- *       $(pkg-config --cflags --libs dlib-1) -lpthread -Ltarget/release -ltiebreak -Wl,-rpath,"$PWD/target/release"
+ *       -ldlib -lblas -llapack -lpthread -Ltarget/release -ltiebreak -Wl,-rpath,"$PWD/target/release"
  *
  * `./dlib_maxpool` trains on digits that it draws, `./dlib_maxpool DIR [IMAGES]` on MNIST.
  */
