@@ -19,10 +19,12 @@
 #ifndef TIEBREAK_HPP
 #define TIEBREAK_HPP
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <functional>
 #include <initializer_list>
 #include <iterator>
@@ -73,9 +75,18 @@ enum class Status : tb_status {
     panic = TB_STATUS_PANIC,
 };
 
-enum class DType : tb_dtype { f16 = TB_DTYPE_F16, f32 = TB_DTYPE_F32, f64 = TB_DTYPE_F64 };
+/// `byte`: tie sets in a Tensor, nothing else.
+enum class DType : tb_dtype { f16 = TB_DTYPE_F16, f32 = TB_DTYPE_F32, f64 = TB_DTYPE_F64, byte = TB_DTYPE_BYTE };
 
 enum class Device : tb_device { automatic = TB_DEVICE_AUTO, cpu = TB_DEVICE_CPU, gpu = TB_DEVICE_GPU };
+
+enum class AdapterKind : tb_adapter_kind {
+    other = TB_ADAPTER_OTHER,
+    discrete = TB_ADAPTER_DISCRETE,
+    integrated = TB_ADAPTER_INTEGRATED,
+    virtual_gpu = TB_ADAPTER_VIRTUAL,
+    software = TB_ADAPTER_SOFTWARE,
+};
 
 enum class LogLevel : tb_log_level { warning = TB_LOG_LEVEL_WARNING, info = TB_LOG_LEVEL_INFO };
 
@@ -224,6 +235,8 @@ Result<T> finish(std::optional<Error> error, T value) {
 
 // ---- Memory of the caller -------------------------------------------------------------------------------------
 
+class Tensor;
+
 /// IEEE binary16, as its bits.
 struct Half {
     std::uint16_t bits;
@@ -348,14 +361,15 @@ class BasicView {
   public:
     BasicView() = default;
     BasicView(P data, std::size_t count, DType type, const Shape& dimensions)
-        : data_(data), count_(count), dtype_(type), shape_(dimensions), absent_(false) {}
-
-    const Shape& shape() const noexcept { return shape_; }
-    DType dtype() const noexcept { return dtype_; }
+        : data_(data), count_(count), dtype_(static_cast<tb_dtype>(type)), shape_(dimensions), absent_(false) {}
+    /// In place of memory of the caller.
+    explicit BasicView(tb_tensor* tensor)
+        : data_(tensor), count_(unknown), dtype_(TB_DTYPE_TENSOR), absent_(tensor == nullptr) {}
 
     /// Points into this object.
     Argument<CView> c() const {
-        return {{data_, shape_.data(), static_cast<std::int32_t>(shape_.rank()), static_cast<tb_dtype>(dtype_)}, absent_};
+        const bool tensor = dtype_ == TB_DTYPE_TENSOR;
+        return {{data_, tensor ? nullptr : shape_.data(), static_cast<std::int32_t>(shape_.rank()), dtype_}, absent_};
     }
 
     /// What is wrong, where a container holds another number of elements than the shape says.
@@ -369,18 +383,19 @@ class BasicView {
   private:
     P data_ = nullptr;
     std::size_t count_ = 0;
-    DType dtype_ = DType::f32;
+    tb_dtype dtype_ = TB_DTYPE_F32;
     Shape shape_;
     bool absent_ = true;
 };
 
 }  // namespace detail
 
-/// Memory that the library reads (`tb_view`): a container or array of exactly the shape's elements, or a pointer.
+/// Memory that the library reads (`tb_view`): a container or array of exactly the shape's elements, a pointer, or a Tensor.
 /// `{}` where a function takes NULL.
 class View : public detail::BasicView<tb_view, const void*> {
   public:
     View() = default;
+    View(const Tensor& tensor);
     template <class D, class T = std::remove_const_t<detail::Element<const D>>, DType type = DTypeOf<T>::value>
     View(const D& memory, const Shape& dimensions)
         : BasicView(detail::pointer(memory), detail::count(memory), type, dimensions) {}
@@ -392,6 +407,7 @@ class View : public detail::BasicView<tb_view, const void*> {
 class ViewMut : public detail::BasicView<tb_view_mut, void*> {
   public:
     ViewMut() = default;
+    ViewMut(const Tensor& tensor);
     template <class D, class T = detail::Element<std::remove_reference_t<D>>, DType type = DTypeOf<T>::value>
     ViewMut(D&& memory, const Shape& dimensions)
         : BasicView(detail::pointer(memory), detail::count(memory), type, dimensions) {}
@@ -494,6 +510,38 @@ struct Deleter {
 template <class T, tb_status (*Free)(T*)>
 using Handle = std::unique_ptr<T, Deleter<T, Free>>;
 
+/// Hands the progress of one call on. What it throws stops the call, and then reaches the caller.
+class Listener {
+  public:
+    explicit Listener(const std::function<bool(std::uint64_t, std::uint64_t)>& progress) : progress_(progress) {}
+    tb_progress_callback callback() const { return progress_ ? &Listener::on_progress : nullptr; }
+    void rethrow() const {
+#if TIEBREAK_EXCEPTIONS
+        if (thrown_) std::rethrow_exception(thrown_);
+#endif
+    }
+
+  private:
+    static std::int32_t on_progress(std::uint64_t done, std::uint64_t total, void* user_data) {
+        auto& listener = *static_cast<Listener*>(user_data);
+#if TIEBREAK_EXCEPTIONS
+        try {
+            return !listener.progress_(done, total);
+        } catch (...) {
+            listener.thrown_ = std::current_exception();
+            return 1;
+        }
+#else
+        return !listener.progress_(done, total);
+#endif
+    }
+
+    const std::function<bool(std::uint64_t, std::uint64_t)>& progress_;
+#if TIEBREAK_EXCEPTIONS
+    std::exception_ptr thrown_;
+#endif
+};
+
 using Pair = std::array<std::int64_t, 2>;
 
 inline Pair pair(const std::int64_t* values) { return {values[0], values[1]}; }
@@ -512,6 +560,9 @@ inline void copy(const Pair& from, std::int64_t* to) {
 
 /// Where log messages go: any thread, one at a time. What it throws is dropped.
 using Log = std::function<void(LogLevel, std::string_view message)>;
+
+/// Hears how far long work has come, on the thread of the call; false stops it: Status::cancelled.
+using Progress = std::function<bool(std::uint64_t done, std::uint64_t total)>;
 
 /// See tb_engine_options.
 struct EngineOptions {
@@ -848,12 +899,58 @@ struct Schedule {
     }
 };
 
+/// See tb_dataset_options.
+struct DatasetOptions {
+    std::size_t image_size, limit_per_class, limit;
+
+    DatasetOptions() {
+        const auto o = detail::defaults(tb_dataset_options_init);
+        image_size = o.image_size;
+        limit_per_class = o.limit_per_class;
+        limit = o.limit;
+    }
+
+    tb_dataset_options c() const {
+        auto o = detail::defaults(tb_dataset_options_init);
+        o.image_size = image_size;
+        o.limit_per_class = limit_per_class;
+        o.limit = limit;
+        return o;
+    }
+};
+
+/// See tb_augmentation; none by default.
+struct Augmentation {
+    std::size_t crop_padding;
+    bool horizontal_flip;
+    std::uint64_t seed, epoch;
+
+    Augmentation() {
+        const auto a = detail::defaults(tb_augmentation_init);
+        crop_padding = a.crop_padding;
+        horizontal_flip = a.horizontal_flip != 0;
+        seed = a.seed;
+        epoch = a.epoch;
+    }
+
+    tb_augmentation c() const {
+        auto a = detail::defaults(tb_augmentation_init);
+        a.crop_padding = crop_padding;
+        a.horizontal_flip = horizontal_flip;
+        a.seed = seed;
+        a.epoch = epoch;
+        return a;
+    }
+};
+
 // ---- What the library tells -----------------------------------------------------------------------------------
 
 // Numbers alone: as C has them.
 using MemoryUse = tb_memory_use;
 using MemoryPlan = tb_memory_plan;
 using StepReport = tb_step_report;
+using EpochReport = tb_epoch_report;
+using Work = tb_work;
 
 /// See tb_engine_properties.
 struct EngineProperties {
@@ -862,13 +959,47 @@ struct EngineProperties {
     std::string name, driver;
 };
 
-/// See tb_tensor_properties: a layer, a parameter or a buffer.
+/// See tb_adapter_properties.
+struct AdapterProperties {
+    std::string name, driver;
+    AdapterKind kind;
+    bool f16, timestamps;
+    std::uint64_t largest_buffer, largest_binding;
+    /// Why it cannot be used; empty where it can.
+    std::string unusable;
+};
+
+/// See tb_tensor_properties: a layer, a parameter, a buffer or a tensor.
 struct TensorProperties {
     std::string name, kind;
     Shape shape;
+    /// None of a graph's layers.
+    std::optional<DType> dtype;
+    bool gpu;
 
     explicit TensorProperties(const tb_tensor_properties& p)
-        : name(p.name), kind(p.kind), shape(Span<const std::int64_t>(p.shape, static_cast<std::size_t>(p.rank))) {}
+        : name(p.name),
+          kind(p.kind),
+          shape(Span<const std::int64_t>(p.shape, static_cast<std::size_t>(p.rank))),
+          gpu(p.gpu != 0) {
+        if (p.dtype != 0) dtype = static_cast<DType>(p.dtype);
+    }
+};
+
+/// See tb_dataset_properties.
+struct DatasetProperties {
+    std::size_t count, classes;
+    Shape shape;
+    std::string name;
+    std::uint32_t fingerprint;
+    std::array<double, 4> mean, std;
+};
+
+/// See tb_kernel_profile.
+struct KernelProfile {
+    std::string layer, kernel;
+    double seconds;
+    std::uint64_t operations, bytes;
 };
 
 /// See tb_graph_properties.
@@ -952,6 +1083,24 @@ inline std::uint32_t abi_version() noexcept { return tb_abi_version(); }
 /// "0.1.0"
 inline const char* version() noexcept { return tb_version_string(); }
 
+/// The GPU adapters that there are.
+inline Result<std::vector<AdapterProperties>> adapters() {
+    std::size_t count = 0;
+    std::vector<tb_adapter_properties> found;
+    auto error = TIEBREAK_CALL(tb_adapters, nullptr, std::size_t{0}, &count);
+    if (!error && count > 0) {
+        found = detail::sized<tb_adapter_properties>(count);
+        error = TIEBREAK_CALL(tb_adapters, found.data(), found.size(), &count);
+        found.resize(std::min(found.size(), count), detail::sized<tb_adapter_properties>());
+    }
+    std::vector<AdapterProperties> result;
+    for (const auto& a : found) {
+        result.push_back({a.name, a.driver, static_cast<AdapterKind>(a.kind), a.f16 != 0, a.timestamps != 0,
+                          a.largest_buffer, a.largest_binding, a.unusable});
+    }
+    return detail::finish(std::move(error), std::move(result));
+}
+
 inline Result<Pool2dOutput> pool2d_output_shape(const Shape& x, const Pool2dOptions& options = {}) {
     std::int64_t y[4] = {};
     std::size_t ties = 0;
@@ -1025,6 +1174,12 @@ class Engine {
         return detail::finish(
             TIEBREAK_CALL(tb_maxpool2d_backward, handle(), gy, ties.data(), ties.size(), options, kink, gx));
     }
+
+    /// As above, with the tie sets in a Tensor of DType::byte.
+    Result<void> maxpool2d_forward(const View& x, const ViewMut& y, const Tensor& ties,
+                                   const Pool2dOptions& options = {}, const Kink& kink = {}) const;
+    Result<void> maxpool2d_backward(const View& gy, const Tensor& ties, const ViewMut& gx,
+                                    const Pool2dOptions& options = {}, const Kink& kink = {}) const;
 
     Result<void> norm_pool2d_forward(const View& x, const ViewMut& y, const Pool2dOptions& options = {}) const {
         return detail::finish(TIEBREAK_CALL(tb_norm_pool2d_forward, handle(), x, options, y));
@@ -1180,6 +1335,157 @@ class Engine {
 
     detail::Handle<tb_engine, tb_engine_free> handle_;
 };
+
+/// Memory of an engine, which its operators use where it lies; see tb_tensor. Stands where a View or a ViewMut does.
+class Tensor {
+  public:
+    /// Of zeros.
+    static Result<Tensor> create(const Engine& engine, DType dtype, const Shape& shape) {
+        tb_tensor* handle = nullptr;
+        auto error = TIEBREAK_CALL(tb_tensor_create, engine.handle(), dtype, shape.data(), shape.rank(), &handle);
+        return detail::finish(std::move(error), Tensor(handle));
+    }
+
+    Result<TensorProperties> info() const {
+        auto p = detail::sized<tb_tensor_properties>();
+        auto error = TIEBREAK_CALL(tb_tensor_info, handle(), &p);
+        return detail::finish(std::move(error), TensorProperties(p));
+    }
+    Result<void> write(const View& values) const {
+        return detail::finish(TIEBREAK_CALL(tb_tensor_write, handle(), values));
+    }
+    Result<void> read(const ViewMut& values) const {
+        return detail::finish(TIEBREAK_CALL(tb_tensor_read, handle(), values));
+    }
+
+    /// For functions of tiebreak.h; stays this object's.
+    tb_tensor* handle() const noexcept { return handle_.get(); }
+
+  private:
+    explicit Tensor(tb_tensor* handle) : handle_(handle) {}
+
+    detail::Handle<tb_tensor, tb_tensor_free> handle_;
+};
+
+inline View::View(const Tensor& tensor) : BasicView(tensor.handle()) {}
+inline ViewMut::ViewMut(const Tensor& tensor) : BasicView(tensor.handle()) {}
+
+inline Result<void> Engine::maxpool2d_forward(const View& x, const ViewMut& y, const Tensor& ties,
+                                              const Pool2dOptions& options, const Kink& kink) const {
+    auto* handle_of_ties = reinterpret_cast<std::uint8_t*>(ties.handle());
+    return detail::finish(TIEBREAK_CALL(tb_maxpool2d_forward, handle(), x, options, kink, y, handle_of_ties,
+                                        std::size_t{TB_TIES_TENSOR}));
+}
+inline Result<void> Engine::maxpool2d_backward(const View& gy, const Tensor& ties, const ViewMut& gx,
+                                               const Pool2dOptions& options, const Kink& kink) const {
+    const auto* handle_of_ties = reinterpret_cast<const std::uint8_t*>(ties.handle());
+    return detail::finish(TIEBREAK_CALL(tb_maxpool2d_backward, handle(), gy, handle_of_ties,
+                                        std::size_t{TB_TIES_TENSOR}, options, kink, gx));
+}
+
+/// A DLPack tensor seen as a view, which is valid until its deleter runs; see tb_dlpack_view.
+inline Result<View> dlpack_view(const void* managed, bool versioned) {
+    tb_view v{};
+    auto error = TIEBREAK_CALL(tb_dlpack_view, managed, versioned, &v);
+    if (error) return detail::finish(std::move(error), View());
+    const Span<const std::int64_t> dimensions(v.shape, static_cast<std::size_t>(v.rank));
+    return detail::finish(std::move(error), View(v.data, static_cast<DType>(v.dtype), dimensions));
+}
+inline Result<ViewMut> dlpack_view_mut(void* managed, bool versioned) {
+    tb_view_mut v{};
+    auto error = TIEBREAK_CALL(tb_dlpack_view_mut, managed, versioned, &v);
+    if (error) return detail::finish(std::move(error), ViewMut());
+    const Span<const std::int64_t> dimensions(v.shape, static_cast<std::size_t>(v.rank));
+    return detail::finish(std::move(error), ViewMut(v.data, static_cast<DType>(v.dtype), dimensions));
+}
+/// A DLPack struct, which whoever has it deletes by its `deleter`; see tb_dlpack_export.
+inline Result<void*> dlpack_export(const View& view, bool versioned) {
+    void* managed = nullptr;
+    auto error = TIEBREAK_CALL(tb_dlpack_export, view, versioned, &managed);
+    return detail::finish(std::move(error), managed);
+}
+
+/// Labelled images in host memory; see tb_dataset.
+class Dataset {
+  public:
+    struct Parts;
+
+    /// Whichever data set a folder holds: MNIST, CIFAR-10, or photos in folders.
+    static Result<Parts> open(const std::string& path, const DatasetOptions& options = {},
+                              const Progress& progress = {});
+    /// Digits [1, 28, 28] drawn from a seed.
+    static Result<Dataset> digits(std::size_t count, std::uint64_t seed, const Progress& progress = {}) {
+        detail::Listener listener(progress);
+        tb_dataset* handle = nullptr;
+        auto error = TIEBREAK_CALL(tb_dataset_digits, count, seed, listener.callback(), &listener, &handle);
+        listener.rethrow();
+        return detail::finish(std::move(error), Dataset(handle));
+    }
+    /// Of the caller's images [N, C, H, W], which are copied; `shape`: [C, H, W].
+    static Result<Dataset> create(const std::string& name, Span<const std::uint8_t> images,
+                                  std::array<std::int64_t, 3> shape, Labels labels, std::size_t classes) {
+        const Shape all = {labels.size(), shape[0], shape[1], shape[2]};
+        const auto expected = all.elements();
+        if (expected && *expected != images.size()) {
+            return detail::finish(std::optional<Error>(Error(Status::shape_mismatch,
+                                                             "tb_dataset_create: argument `images`: expected memory "
+                                                             "for " + to_string(all) + ", got " +
+                                                                 std::to_string(images.size()) + " bytes")),
+                                  Dataset(nullptr));
+        }
+        tb_dataset* handle = nullptr;
+        auto error = TIEBREAK_CALL(tb_dataset_create, name, images.data(), shape.data(), labels.data(), labels.size(),
+                                   classes, &handle);
+        return detail::finish(std::move(error), Dataset(handle));
+    }
+
+    Result<DatasetProperties> info() const {
+        auto p = detail::sized<tb_dataset_properties>();
+        auto error = TIEBREAK_CALL(tb_dataset_info, handle(), &p);
+        return detail::finish(std::move(error),
+                              DatasetProperties{p.count, p.classes, Span<const std::int64_t>(p.shape), p.name,
+                                                p.fingerprint, {p.mean[0], p.mean[1], p.mean[2], p.mean[3]},
+                                                {p.std[0], p.std[1], p.std[2], p.std[3]}});
+    }
+    /// The order of an epoch, a permutation of all indices.
+    Result<std::vector<std::size_t>> order(std::uint64_t seed, std::uint64_t epoch) const {
+        auto p = detail::sized<tb_dataset_properties>();
+        auto error = TIEBREAK_CALL(tb_dataset_info, handle(), &p);
+        std::vector<std::size_t> indices(p.count);
+        if (!error) error = TIEBREAK_CALL(tb_dataset_order, handle(), seed, epoch, indices.data(), indices.size());
+        return detail::finish(std::move(error), std::move(indices));
+    }
+    /// Images as a batch x, and their labels.
+    Result<std::vector<std::int64_t>> batch(Span<const std::size_t> indices, const ViewMut& x,
+                                            const Augmentation& augmentation = {}) const {
+        std::vector<std::int64_t> labels(indices.size());
+        auto error = TIEBREAK_CALL(tb_dataset_batch, handle(), indices.data(), indices.size(), augmentation, x,
+                                   labels.data());
+        return detail::finish(std::move(error), std::move(labels));
+    }
+
+    /// For functions of tiebreak.h; stays this object's.
+    tb_dataset* handle() const noexcept { return handle_.get(); }
+
+  private:
+    explicit Dataset(tb_dataset* handle) : handle_(handle) {}
+
+    detail::Handle<tb_dataset, tb_dataset_free> handle_;
+};
+
+/// The training part of a data set, and its test or validation part.
+struct Dataset::Parts {
+    Dataset train, test;
+};
+
+inline Result<Dataset::Parts> Dataset::open(const std::string& path, const DatasetOptions& options,
+                                            const Progress& progress) {
+    detail::Listener listener(progress);
+    tb_dataset *train = nullptr, *test = nullptr;
+    auto error = TIEBREAK_CALL(tb_dataset_open, path, options, listener.callback(), &listener, &train, &test);
+    listener.rethrow();
+    return detail::finish(std::move(error), Parts{Dataset(train), Dataset(test)});
+}
 
 /// The layers of a network to be; see tb_graph. A layer is named as PyTorch would, and not used before.
 class Graph {
@@ -1372,6 +1678,14 @@ class Network {
         auto error = TIEBREAK_CALL(tb_network_evaluate, handle(), x, labels.data(), labels.size(), &e.loss, &e.correct);
         return detail::finish(std::move(error), e);
     }
+    Result<Evaluation> evaluate(const Dataset& dataset, std::size_t batch_size, const Progress& progress = {}) const {
+        detail::Listener listener(progress);
+        Evaluation e{};
+        auto error = TIEBREAK_CALL(tb_network_evaluate_dataset, handle(), dataset.handle(), batch_size,
+                                   listener.callback(), &listener, &e.loss, &e.correct);
+        listener.rethrow();
+        return detail::finish(std::move(error), e);
+    }
     /// `counts`: one for each window of the layer.
     Result<void> ties(const std::string& layer, Span<std::uint8_t> counts) const {
         return detail::finish(TIEBREAK_CALL(tb_network_ties, handle(), layer, counts.data(), counts.size()));
@@ -1455,6 +1769,12 @@ class Network {
         return detail::finish(std::move(error), plan);
     }
 
+    Result<Work> work(std::size_t batch, bool training) const {
+        auto work = detail::sized<tb_work>();
+        auto error = TIEBREAK_CALL(tb_network_work, handle(), batch, training, &work);
+        return detail::finish(std::move(error), work);
+    }
+
     /// Parameters and buffers, as a safetensors file.
     Result<void> save(const std::string& path) const {
         return detail::finish(TIEBREAK_CALL(tb_network_save, handle(), path));
@@ -1514,6 +1834,32 @@ class Optimizer {
     Result<void> submit_step(const View& x, Labels labels) const {
         return detail::finish(
             TIEBREAK_CALL(tb_optimizer_train_step, handle(), x, labels.data(), labels.size(), nullptr));
+    }
+
+    /// All images of a data set once, in an order drawn from seed and epoch.
+    Result<EpochReport> train_epoch(const Dataset& dataset, std::size_t batch_size, std::uint64_t seed,
+                                    std::uint64_t epoch, const Augmentation& augmentation = {},
+                                    const Progress& progress = {}) const {
+        detail::Listener listener(progress);
+        auto report = detail::sized<tb_epoch_report>();
+        auto error = TIEBREAK_CALL(tb_optimizer_train_epoch, handle(), dataset.handle(), batch_size, seed, epoch,
+                                   augmentation, listener.callback(), &listener, &report);
+        listener.rethrow();
+        return detail::finish(std::move(error), report);
+    }
+    /// As train_step without clipping and loss scaling; what each kernel took.
+    Result<std::vector<KernelProfile>> profile_step(const View& x, Labels labels) const {
+        // The step is made once, whatever the room: more than any network of the zoo has kernels.
+        auto kernels = detail::sized<tb_kernel_profile>(8192);
+        std::size_t count = 0;
+        auto error = TIEBREAK_CALL(tb_optimizer_profile_step, handle(), x, labels.data(), labels.size(),
+                                   kernels.data(), kernels.size(), &count);
+        std::vector<KernelProfile> result;
+        for (std::size_t i = 0; !error && i < std::min(count, kernels.size()); i++) {
+            const auto& k = kernels[i];
+            result.push_back({k.layer, k.kernel, k.seconds, k.operations, k.bytes});
+        }
+        return detail::finish(std::move(error), std::move(result));
     }
 
     /// The whole run, as a safetensors file.

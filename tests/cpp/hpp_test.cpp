@@ -343,6 +343,113 @@ static void moves(Engine& engine) {
     CHECK(unknown_network().find("lenet6") != std::string::npos);
 }
 
+// Memory of the engine in place of the caller's.
+static void tensors(const Engine& engine) {
+    const Shape in = {1, 1, 2, 2}, out = {1, 1, 1, 1};
+    const float values[4] = {2, 2, 2, 1};
+    float got[4] = {};
+    auto x = ok(Tensor::create(engine, DType::f32, in));
+    const auto y = ok(Tensor::create(engine, DType::f32, out));
+    const auto gx = ok(Tensor::create(engine, DType::f32, in));
+    const auto ties = ok(Tensor::create(engine, DType::byte, {1}));
+    DONE(x.write({values, in}));
+    DONE(engine.maxpool2d_forward(x, y, ties));
+    DONE(y.read({&got[0], out}));
+    CHECK(got[0] == 2);
+    DONE(engine.maxpool2d_backward(y, ties, gx, {}, Kink::maxpool(Jacobian::minimal)));
+    DONE(gx.read({got, in}));
+    CHECK(got[0] == 2.0f / 3 && got[3] == 0);
+    // Both kinds of memory in one call.
+    DONE(engine.relu_forward({values, in}, gx));
+    DONE(engine.add(gx, {values, in}, x));
+    DONE(x.read({got, in}));
+    CHECK(got[3] == 2);
+    FAILS(y.read({got, in}), Status::shape_mismatch, "tb_tensor_read: ", "[1, 1, 1, 1]");
+    FAILS(y.read({got, out}), Status::shape_mismatch, "argument `values`", "got 4");
+    const auto info = ok(gx.info());
+    CHECK(info.shape == in && info.dtype == DType::f32 && info.kind == "tensor" && !info.gpu);
+    const auto moved = std::move(x);
+    FAILS(engine.relu_forward(x, gx), Status::null_pointer, "`x`");
+    FAILS(x.info(), Status::null_pointer, "tb_tensor_info");
+    FAILS(Tensor::create(engine, DType::f32, {-1}), Status::invalid_argument, "tb_tensor_create");
+
+    for (const bool versioned : {false, true}) {
+        void* managed = ok(dlpack_export(moved, versioned));
+        const auto view = ok(dlpack_view(managed, versioned));
+        DONE(gx.write(view));
+        DONE(gx.read({got, in}));
+        CHECK(got[0] == 4);
+        DONE(y.write({&values[3], out}));
+        DONE(moved.read(ok(dlpack_view_mut(managed, versioned))));
+        // Where DLPack's own structs, whose header this program does not have, hold their deleter.
+        const std::size_t offset = versioned ? 16 : 56;
+        void (*deleter)(void*);
+        std::memcpy(&deleter, static_cast<const char*>(managed) + offset, sizeof deleter);
+        deleter(managed);
+    }
+    FAILS(dlpack_view(nullptr, true), Status::null_pointer, "tb_dlpack_view");
+    FAILS(dlpack_view_mut(nullptr, true), Status::null_pointer, "tb_dlpack_view_mut");
+    for (const auto& adapter : ok(adapters())) CHECK(!adapter.name.empty());
+}
+
+static void datasets(const Engine& engine) {
+    std::uint64_t heard = 0;
+    const Progress progress = [&](std::uint64_t done, std::uint64_t total) {
+        heard = done;
+        return done <= total;
+    };
+    const auto digits = ok(Dataset::digits(200, 1, progress));
+    CHECK(heard == 200);
+    FAILS(Dataset::digits(200, 1, [](std::uint64_t, std::uint64_t) { return false; }), Status::cancelled,
+          "tb_dataset_digits");
+    const auto info = ok(digits.info());
+    CHECK(info.count == 200 && info.classes == 10 && info.shape == Shape({1, 28, 28}));
+    const auto order = ok(digits.order(1, 0));
+    CHECK(order.size() == 200 && order != ok(digits.order(1, 1)));
+    std::vector<float> x(4 * 784), moved(4 * 784);
+    const Span<const std::size_t> four(order.data(), 4);
+    const auto labels = ok(digits.batch(four, {x, {4, 1, 28, 28}}));
+    CHECK(labels.size() == 4 && labels[0] >= 0 && labels[0] < 10);
+    Augmentation crop;
+    crop.crop_padding = 4;
+    ok(digits.batch(four, {moved, {4, 1, 28, 28}}, crop));
+    CHECK(x != moved);
+    FAILS(digits.batch({std::size_t{200}}, {x.data(), {1, 1, 28, 28}}), Status::invalid_argument, "tb_dataset_batch");
+
+    const std::vector<std::uint8_t> pixels(2 * 4, 255);
+    const auto own = ok(Dataset::create("own", pixels, {1, 2, 2}, {0, 1}, 2));
+    CHECK(ok(own.info()).name == "own" && ok(own.info()).mean[0] == 0.5);
+    FAILS(Dataset::create("own", pixels, {1, 2, 3}, {0, 1}, 2), Status::shape_mismatch, "`images`", "got 8 bytes");
+    FAILS(Dataset::open(folder() + "/nowhere"), Status::io, "tb_dataset_open");
+    DatasetOptions some;
+    some.limit = 5;
+    CHECK(some.c().limit == 5 && some.c().image_size == 224);
+
+    const auto network = ok(Network::create(engine, "lenet5"));
+    const auto optimizer = ok(Optimizer::create(network, Algorithm::adam));
+    const auto report = ok(optimizer.train_epoch(digits, 32, 1, 0, crop, progress));
+    CHECK(report.steps == 7 && report.loss > 0 && heard == 200);
+    CHECK(ok(network.evaluate(digits, 64)).correct <= 200);
+    FAILS(network.evaluate(digits, 64, [](std::uint64_t, std::uint64_t) { return false; }), Status::cancelled,
+          "tb_network_evaluate_dataset");
+#if TIEBREAK_EXCEPTIONS
+    // What the listener throws reaches the caller.
+    bool caught = false;
+    try {
+        optimizer.train_epoch(digits, 32, 1, 0, {}, [](std::uint64_t, std::uint64_t) -> bool { throw 7; });
+    } catch (int thrown) {
+        caught = thrown == 7;
+    }
+    CHECK(caught);
+#endif
+    CHECK(ok(network.work(4, true)).operations > ok(network.work(4, false)).operations);
+    const auto kernels = ok(optimizer.profile_step({x, {4, 1, 28, 28}}, labels));
+    CHECK(kernels.size() > 10 && kernels[0].seconds >= 0 && !kernels[0].layer.empty() && !kernels[0].kernel.empty());
+    std::uint64_t operations = 0;
+    for (const auto& k : kernels) operations += k.operations;
+    CHECK(operations > 0);
+}
+
 static void logs() {
     // The network outlives its engine and what the caller has of the log; a GPU engine that has f64 to do says so.
     auto count = std::make_shared<int>(0);
@@ -380,6 +487,8 @@ int main() {
     operators(engine);
     graphs(engine);
     training(engine);
+    tensors(engine);
+    datasets(engine);
     moves(engine);
     logs();
     return finish("hpp_test");
