@@ -50,8 +50,9 @@ class Properties:
 
     @classmethod
     def _of(cls: type[Record], struct: Any, **more: Any) -> Record:
+        kind: Any = cls
         values = {
-            name: convert(getattr(struct, name)) for name, convert in _converters(cls) if name not in more
+            name: convert(getattr(struct, name)) for name, convert in _converters(kind) if name not in more
         }
         return cls(**values, **more)
 

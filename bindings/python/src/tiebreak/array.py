@@ -50,7 +50,7 @@ _NUMPY: dict[Any, np.dtype[Any]] = {
     DType.F32: np.dtype(np.float32),
     DType.F64: np.dtype(np.float64),
 }
-_NUMBERS = {dtype: member.value for member, dtype in _NUMPY.items()}
+_NUMBERS: dict[Any, int] = {dtype: member.value for member, dtype in _NUMPY.items()}
 
 
 def as_array(name: str, value: Any) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from . import _abi
 from ._record import Choice, options
@@ -58,13 +58,13 @@ class MaxPoolKink:
     """Counts with `Jacobian.BETA`."""
     seed: int = 0
     """Counts with `Jacobian.RANDOM`."""
+    _kind: ClassVar[KinkKind] = KinkKind.MAXPOOL
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "jacobian", Jacobian(self.jacobian))
         object.__setattr__(self, "composition", Composition(self.composition))
 
     def _fill(self, struct: Any) -> None:
-        struct.kind = KinkKind.MAXPOOL.value
         struct.jacobian = Jacobian(self.jacobian).value
         struct.composition = Composition(self.composition).value
         struct.beta, struct.seed = self.beta, self.seed
@@ -76,9 +76,10 @@ class ReluKink:
 
     alpha: float = 0.0
     """The derivative at 0; any number within the range of float32."""
+    _kind: ClassVar[KinkKind] = KinkKind.RELU
 
     def _fill(self, struct: Any) -> None:
-        struct.kind, struct.alpha = KinkKind.RELU.value, self.alpha
+        struct.alpha = self.alpha
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,10 @@ class NormPoolKink:
 
     at_zero: float = 0.0
     """What each element gets of g; any number within the range of float32."""
+    _kind: ClassVar[KinkKind] = KinkKind.NORM_POOL
 
     def _fill(self, struct: Any) -> None:
-        struct.kind, struct.at_zero = KinkKind.NORM_POOL.value, self.at_zero
+        struct.at_zero = self.at_zero
 
 
 Kink: TypeAlias = "MaxPoolKink | ReluKink | NormPoolKink"
@@ -101,6 +103,7 @@ def kink_struct(kink: Kink) -> Any:
     if not isinstance(kink, (MaxPoolKink, ReluKink, NormPoolKink)):
         raise TypeError(f"kink: expected a MaxPoolKink, ReluKink or NormPoolKink, got {type(kink).__name__}")
     struct = options(_abi.tb_kink, "kink")
+    struct.kind = kink._kind.value
     kink._fill(struct)
     return struct
 

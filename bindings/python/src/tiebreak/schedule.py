@@ -42,6 +42,9 @@ class Schedule:
     eta_min: float = 0.0
     """Cosine: the lowest rate."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", ScheduleKind(self.kind))
+
     def learning_rate(self, base: float, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0, for `Optimizer.learning_rate`; `base` is that of epoch 0."""
         struct = options(_abi.tb_schedule, "schedule")

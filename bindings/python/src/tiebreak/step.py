@@ -51,7 +51,7 @@ class SGD(Algorithm):
     """Share of the gradient that the momentum buffer does not take."""
     nesterov: bool = False
     """Nesterov's momentum, which needs momentum above 0 and no dampening."""
-    _kind = AlgorithmKind.SGD
+    _kind: ClassVar[AlgorithmKind] = AlgorithmKind.SGD
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Adam(Algorithm):
     """This times the parameter is added to the gradient."""
     amsgrad: bool = False
     """Divide by the largest second average so far."""
-    _kind = AlgorithmKind.ADAM
+    _kind: ClassVar[AlgorithmKind] = AlgorithmKind.ADAM
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
     """Share of the parameter, times the learning rate, that a step takes away."""
-    _kind = AlgorithmKind.ADAMW
+    _kind: ClassVar[AlgorithmKind] = AlgorithmKind.ADAMW
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class RMSprop(Algorithm):
     """Share of the momentum buffer that is kept; 0 keeps no buffer."""
     centered: bool = False
     """Divide by the standard deviation of the gradient, not its root mean square."""
-    _kind = AlgorithmKind.RMS_PROP
+    _kind: ClassVar[AlgorithmKind] = AlgorithmKind.RMS_PROP
 
 
 class Steps:
