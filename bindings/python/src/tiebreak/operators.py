@@ -685,11 +685,16 @@ class Operators:
             y: out: `[N, sum of C_i, ...]`
         """
         arrays = [as_array(f"inputs[{i}]", value) for i, value in enumerate(inputs)]
+        if not arrays:
+            raise Error(Status.INVALID_ARGUMENT, "inputs: expected at least one, got none")
+        for i, array in enumerate(arrays):
+            if array.ndim < 2:
+                raise Error(
+                    Status.SHAPE_MISMATCH, f"inputs[{i}]: expected [N, C, ...], got shape {list(array.shape)}"
+                )
         views = [view(f"inputs[{i}]", array) for i, array in enumerate(arrays)]
-        if y is None:
-            n, _, *rest = arrays[0].shape if arrays and arrays[0].ndim > 1 else (0, 0)
-            channels = sum(array.shape[1] for array in arrays if array.ndim > 1)
-            y = np.empty((n, channels, *rest), arrays[0].dtype if arrays else np.float32)
+        n, _, *rest = arrays[0].shape
+        y = output("y", y, (n, sum(array.shape[1] for array in arrays), *rest), arrays[0].dtype)
         lib.concat(self, (_abi.tb_view * len(views))(*views), len(views), view_mut("y", y))
         return y
 
