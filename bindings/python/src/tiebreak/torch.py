@@ -208,7 +208,10 @@ class MaxPool2d(nn.Module):
 
 
 class NormPool2d(nn.Module):
-    """The Euclidean norm of each window, with a choice on windows of zeros: `layer.kink`."""
+    """The Euclidean norm of each window, with a choice on windows of zeros: `layer.kink`.
+
+    The backward pass reads the output, which therefore must not be changed in place: no `nn.ReLU(inplace=True)` after.
+    """
 
     def __init__(
         self,
