@@ -3,10 +3,12 @@
 import argparse
 
 import numpy as np
+
 import tiebreak
 
 
 def main() -> None:
+    """Runs the program."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     x = np.array([[[[3, 3, 0, 1], [3, 0, 1, 1]]]], np.float32)
     with tiebreak.Engine() as engine:

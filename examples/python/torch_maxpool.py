@@ -7,15 +7,16 @@ import argparse
 import copy
 from pathlib import Path
 
-import tiebreak
-import tiebreak.torch
 import torch
 from torch import nn
 
+import tiebreak
+import tiebreak.torch
 from digits import load
 
 
 def lenet5() -> nn.Module:
+    """LeNet-5 on `[N, 1, 28, 28]`."""
     return nn.Sequential(
         *(nn.Conv2d(1, 6, 5), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
@@ -24,6 +25,7 @@ def lenet5() -> nn.Module:
 
 
 def options() -> argparse.Namespace:
+    """What the command line says."""
     show = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=show)
     parser.add_argument("--data", type=Path, help="folder of MNIST's four files; without it digits are drawn")
@@ -42,11 +44,13 @@ def options() -> argparse.Namespace:
 
 
 def gradients(model: nn.Module, x: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
+    """Of the mean cross-entropy, one for each parameter."""
     loss = nn.functional.cross_entropy(model(x), labels)
     return list(torch.autograd.grad(loss, list(model.parameters())))
 
 
 def main() -> None:
+    """Runs the program."""
     o = options()
     torch.manual_seed(o.seed)
     dtype = {16: torch.float16, 32: torch.float32, 64: torch.float64}[o.precision]

@@ -4,12 +4,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import tiebreak
 
+import tiebreak
 from digits import load
 
 
 def options() -> argparse.Namespace:
+    """What the command line says."""
     show = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=show)
     parser.add_argument("--data", type=Path, help="folder of MNIST's four files; without it digits are drawn")
@@ -29,6 +30,7 @@ def options() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Runs the program."""
     o = options()
     x, labels, test_x, test_labels = load(o.data, o.limit)
     x, test_x = x.astype(f"float{o.precision}"), test_x.astype(f"float{o.precision}")

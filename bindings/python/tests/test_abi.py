@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import missing
 
 import tiebreak
+from conftest import missing
 from tiebreak import _abi
 from tiebreak._library import lib
 

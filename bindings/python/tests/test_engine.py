@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import batch
 
 import tiebreak
+from conftest import batch
 from tiebreak import Status
 
 

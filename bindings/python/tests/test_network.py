@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from conftest import batch
 
 import tiebreak
+from conftest import batch
 from tiebreak import DType, MaxPoolKink, NormPoolKink, ReluKink, Status
 
 
