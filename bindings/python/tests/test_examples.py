@@ -25,7 +25,7 @@ def accuracy(text: str) -> float:
 
 
 def test_help():
-    assert "ties" in run("first_program.py", "--help")
+    assert "pooling" in run("first_program.py", "--help")
     assert "--jacobian" in run("train_lenet.py", "--help")
 
 
