@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -179,6 +181,19 @@ def test_several_threads():
     with ThreadPoolExecutor(4) as pool:
         for got, one in zip(pool.map(run, kinks * 8), expected * 8, strict=True):
             assert same(got, one)
+
+
+def test_a_forked_child_has_an_engine_of_its_own():
+    program = """
+import os, torch, tiebreak.torch as tt
+x = torch.rand(64, 8, 32, 32)
+expected = tt.max_pool2d(x, 2)
+child = os.fork()
+if child == 0:
+    os._exit(0 if torch.equal(tt.max_pool2d(x, 2), expected) else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=120)
 
 
 class Small(nn.Module):

@@ -10,6 +10,7 @@ PyTorch's own layers do. Gradients are first derivatives. Importing this module 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -36,9 +37,14 @@ __all__ = [
 DTYPES = (torch.float16, torch.float32, torch.float64)
 
 
-@functools.cache
 def default_engine() -> Engine:
-    """The CPU engine of layers that were given none, with as many threads as there are cores."""
+    """The CPU engine of layers that were given none, with all cores; each process has its own."""
+    return _engine(os.getpid())
+
+
+@functools.cache
+def _engine(process: int) -> Engine:
+    # A forked child has none of its parent's threads.
     return Engine("cpu")
 
 
