@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import numpy as np
 import pytest
 
 import tiebreak
+from tiebreak import _library
 
 FOLDER = Path(__file__).resolve().parents[1]
 
@@ -24,6 +29,23 @@ def test_the_wheel():
     assert "Root-Is-Purelib: false" in wheel and re.search(r"^Tag: py3-none-(?!any)\w+$", wheel, re.MULTILINE)
     names = {Path(file).name for file in package.files}
     assert "py.typed" in names and any(name.startswith("libtiebreak.") for name in names)
+
+
+def test_cargo_builds_what_the_wheel_holds(tmp_path):
+    """Without TIEBREAK_LIBRARY; a stand-in for cargo notes what it was asked for."""
+    cargo = tmp_path / "cargo"
+    made = f'"$CARGO_TARGET_DIR/release/{_library.NAME}"'
+    cargo.write_text(
+        f'#!/bin/sh\necho "$@" > "{tmp_path}/asked"\nmkdir -p $CARGO_TARGET_DIR/release\necho 7 > {made}\n'
+    )
+    cargo.chmod(0o755)
+    env = {name: value for name, value in os.environ.items() if name != "TIEBREAK_LIBRARY"}
+    env |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CARGO_TARGET_DIR": str(tmp_path / "target")}
+    pip = [sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--wheel-dir", tmp_path, FOLDER]
+    subprocess.run(pip, check=True, env=env)
+    assert (tmp_path / "asked").read_text().startswith("build --release --lib --manifest-path ")
+    (wheel,) = tmp_path.glob("tiebreak-*-py3-none-*.whl")
+    assert zipfile.ZipFile(wheel).read(f"tiebreak/{_library.NAME}") == b"7\n"
 
 
 def test_the_version_is_cargos():
