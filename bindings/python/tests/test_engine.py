@@ -158,8 +158,8 @@ import numpy as np, tiebreak
 engine = tiebreak.Engine("cpu")
 x = np.ones((16, 16, 64, 64), np.float32)
 w = np.ones((16, 16, 3, 3), np.float32)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     while True:
         engine.conv2d_forward(x, w)
 except KeyboardInterrupt:
