@@ -12,18 +12,22 @@
  * untouched, or undefined where work had begun. No call aborts, and no panic or exception leaves the library: an
  * internal error is TB_STATUS_PANIC and the program may go on. The library prints nothing.
  *
- * Handles (tb_engine, tb_graph, tb_network, tb_optimizer) look like pointers and are tokens: never dereference them. A
+ * Handles (tb_engine, tb_tensor, tb_graph, tb_network, tb_optimizer, tb_dataset) look like pointers and are tokens: never dereference them. A
  * handle that was freed, is of another type or was never created gives TB_STATUS_INVALID_HANDLE. Freeing NULL is fine.
  * An object lives until its handle is freed and nothing else needs it, so the order of freeing does not matter.
  *
  * Tensors are the caller's memory, dense and row-major, described by a tb_view or tb_view_mut: [N, C, H, W] images,
  * [O, C / groups, KH, KW] convolution weights, [O, I] linear weights. They are borrowed for the length of one call,
- * never kept. All tensors of a call have one dtype unless its function says otherwise; outputs overlap nothing. Strings
- * and paths of files are NUL-terminated UTF-8.
+ * never kept. All tensors of a call have one dtype unless its function says otherwise; outputs overlap nothing. In place
+ * of the caller's memory a view may name a tb_tensor, memory of the engine: operators of that engine use it where it
+ * lies, and on a GPU nothing waits if no argument is host memory; the two kinds may be mixed in a call. Everything else
+ * copies it. Strings and paths of files are NUL-terminated UTF-8.
  *
  * Structs with struct_size grow with the library: call the init function, or for a struct that the library fills
  * set struct_size = sizeof(it). In an array that the library fills the first one's struct_size speaks for all. A
  * program compiled with an older header works with a newer library.
+ *
+ * Long work (reading a data set, an epoch) takes a tb_progress_callback that may stop it.
  *
  * Threads. Any handle may be used from any thread; calls on one engine run one after the other. There is no global
  * state but the table of handles, each thread's error message, and a Rust panic hook that keeps the library quiet.
@@ -44,6 +48,18 @@
  * Version of the binary interface that this header describes.
  */
 #define TB_ABI_VERSION 1
+
+/**
+ * In place of the size of tie sets: they are a `tb_tensor` of `TB_DTYPE_BYTE`, whose handle is the pointer.
+ */
+#define TB_TIES_TENSOR 4611686018427387904
+
+/**
+ * Labelled images, 8 bits a channel, in host memory. Created by `tb_dataset_open`, `tb_dataset_digits` or
+ * `tb_dataset_create`, given back by `tb_dataset_free`. It never changes. In a build without the feature `lab` those three
+ * give `TB_STATUS_UNSUPPORTED`.
+ */
+typedef struct tb_dataset tb_dataset;
 
 /**
  * Runs operators and networks. Created by `tb_engine_create`, given back by `tb_engine_free`.
@@ -70,6 +86,13 @@ typedef struct tb_network tb_network;
  * `tb_optimizer_free`.
  */
 typedef struct tb_optimizer tb_optimizer;
+
+/**
+ * A tensor in memory of an engine, dense and row-major: on a GPU the device's, on the CPU host memory. Operators of that
+ * engine take it in place of the caller's memory, in a `tb_view` or `tb_view_mut` of `TB_DTYPE_TENSOR`, and use it where
+ * it lies; what else takes a view copies it. Created by `tb_tensor_create`, given back by `tb_tensor_free`.
+ */
+typedef struct tb_tensor tb_tensor;
 
 /**
  * What every function returns: `TB_STATUS_OK` (0) or the reason of its failure. The numbers are frozen.
@@ -184,6 +207,146 @@ typedef struct tb_memory_use {
 } tb_memory_use;
 
 /**
+ * What an adapter is.
+ */
+typedef int32_t tb_adapter_kind;
+
+/**
+ * A GPU, or a driver that imitates one; filled by `tb_adapters`.
+ */
+typedef struct tb_adapter_properties {
+    /**
+     * `sizeof(tb_adapter_properties)`; set by the caller, of an array in the first.
+     */
+    size_t struct_size;
+    /**
+     * Its name, which `adapter` of `tb_engine_options` chooses by; its first 255 bytes.
+     */
+    char name[256];
+    /**
+     * Driver and version; their first 255 bytes.
+     */
+    char driver[256];
+    /**
+     * A `TB_ADAPTER_` value.
+     */
+    tb_adapter_kind kind;
+    /**
+     * 1 where f16 runs on it, else 0.
+     */
+    int32_t f16;
+    /**
+     * 1 where it times kernels, which `tb_optimizer_profile_step` needs, else 0.
+     */
+    int32_t timestamps;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+    /**
+     * Bytes of the largest buffer.
+     */
+    uint64_t largest_buffer;
+    /**
+     * Bytes that a kernel can reach of one buffer: the largest tensor has the smaller of both.
+     */
+    uint64_t largest_binding;
+    /**
+     * Why an engine cannot use it; empty where it can.
+     */
+    char unusable[256];
+} tb_adapter_properties;
+
+/**
+ * Type of the elements of a tensor.
+ */
+typedef int32_t tb_dtype;
+
+/**
+ * A layer, a parameter, a buffer or a tensor; filled by the `_info` functions of graphs, networks and tensors.
+ */
+typedef struct tb_tensor_properties {
+    /**
+     * `sizeof(tb_tensor_properties)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * Name, PyTorch's where the network comes from there: "features.0.weight"; cut where it has more than 127 bytes.
+     */
+    char name[128];
+    /**
+     * "parameter", "buffer", "tensor", or the layer's kind: "conv2d", "relu", "maxpool2d" ...
+     */
+    char kind[32];
+    /**
+     * Number of dimensions.
+     */
+    int32_t rank;
+    /**
+     * Dimensions, of a layer's output without that of the batch.
+     */
+    int64_t shape[8];
+    /**
+     * A `TB_DTYPE_` value; 0 of a graph's layers.
+     */
+    tb_dtype dtype;
+    /**
+     * 1 where it lies on a GPU, else 0.
+     */
+    int32_t gpu;
+} tb_tensor_properties;
+
+/**
+ * The caller's memory seen as a dense, row-major tensor that the library only reads; with `TB_DTYPE_TENSOR` a
+ * `tb_tensor` instead.
+ *
+ * The library borrows `data` and `shape` for the length of the call and keeps neither.
+ */
+typedef struct tb_view {
+    /**
+     * The elements, aligned to their size; may be NULL only where a dimension is 0.
+     */
+    const void *data;
+    /**
+     * `rank` dimensions, outermost first, none negative.
+     */
+    const int64_t *shape;
+    /**
+     * Number of dimensions, 0 to 8.
+     */
+    int32_t rank;
+    /**
+     * A `TB_DTYPE_` value.
+     */
+    tb_dtype dtype;
+} tb_view;
+
+/**
+ * The caller's memory seen as a dense, row-major tensor that the library writes; with `TB_DTYPE_TENSOR` a `tb_tensor`
+ * instead.
+ *
+ * Must not overlap any other tensor of the same call. Otherwise like `tb_view`.
+ */
+typedef struct tb_view_mut {
+    /**
+     * The elements, aligned to their size; may be NULL only where a dimension is 0.
+     */
+    void *data;
+    /**
+     * `rank` dimensions, outermost first, none negative.
+     */
+    const int64_t *shape;
+    /**
+     * Number of dimensions, 0 to 8.
+     */
+    int32_t rank;
+    /**
+     * A `TB_DTYPE_` value.
+     */
+    tb_dtype dtype;
+} tb_view_mut;
+
+/**
  * Which kink a choice is about.
  */
 typedef int32_t tb_kink_kind;
@@ -270,59 +433,6 @@ typedef struct tb_conv2d_options {
      */
     int64_t kernel[2];
 } tb_conv2d_options;
-
-/**
- * Type of the elements of a tensor.
- */
-typedef int32_t tb_dtype;
-
-/**
- * The caller's memory seen as a dense, row-major tensor that the library only reads.
- *
- * The library borrows `data` and `shape` for the length of the call and keeps neither.
- */
-typedef struct tb_view {
-    /**
-     * The elements, aligned to their size; may be NULL only where a dimension is 0.
-     */
-    const void *data;
-    /**
-     * `rank` dimensions, outermost first, none negative.
-     */
-    const int64_t *shape;
-    /**
-     * Number of dimensions, 0 to 8.
-     */
-    int32_t rank;
-    /**
-     * A `TB_DTYPE_` value.
-     */
-    tb_dtype dtype;
-} tb_view;
-
-/**
- * The caller's memory seen as a dense, row-major tensor that the library writes.
- *
- * Must not overlap any other tensor of the same call. Otherwise like `tb_view`.
- */
-typedef struct tb_view_mut {
-    /**
-     * The elements, aligned to their size; may be NULL only where a dimension is 0.
-     */
-    void *data;
-    /**
-     * `rank` dimensions, outermost first, none negative.
-     */
-    const int64_t *shape;
-    /**
-     * Number of dimensions, 0 to 8.
-     */
-    int32_t rank;
-    /**
-     * A `TB_DTYPE_` value.
-     */
-    tb_dtype dtype;
-} tb_view_mut;
 
 /**
  * The window of a pooling; `tb_pool2d_options_init` sets the defaults.
@@ -545,32 +655,6 @@ typedef struct tb_graph_properties {
  * `tb_network_layer_info` count them.
  */
 typedef size_t tb_node;
-
-/**
- * A layer, a parameter or a buffer; filled by the `_info` functions of graphs and networks.
- */
-typedef struct tb_tensor_properties {
-    /**
-     * `sizeof(tb_tensor_properties)`; set by the caller.
-     */
-    size_t struct_size;
-    /**
-     * Name, PyTorch's where the network comes from there: "features.0.weight"; cut where it has more than 127 bytes.
-     */
-    char name[128];
-    /**
-     * "parameter", "buffer", or the layer's kind: "conv2d", "relu", "maxpool2d" ...
-     */
-    char kind[32];
-    /**
-     * Number of dimensions.
-     */
-    int32_t rank;
-    /**
-     * Dimensions, of a layer's output without that of the batch.
-     */
-    int64_t shape[8];
-} tb_tensor_properties;
 
 /**
  * How to create a network; `tb_network_options_init` sets the defaults.
@@ -908,6 +992,179 @@ typedef struct tb_step_report {
 } tb_step_report;
 
 /**
+ * What a run has to do at the least; filled by `tb_network_work`.
+ */
+typedef struct tb_work {
+    /**
+     * `sizeof(tb_work)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * Additions and multiplications of convolutions and linear layers, two for each product. All else is bound by
+     * memory and counts as 0.
+     */
+    uint64_t operations;
+    /**
+     * Bytes of the tensors, each read or written once.
+     */
+    uint64_t bytes;
+} tb_work;
+
+/**
+ * What one kernel of a training step took; filled by `tb_optimizer_profile_step`.
+ */
+typedef struct tb_kernel_profile {
+    /**
+     * `sizeof(tb_kernel_profile)`; set by the caller, of an array in the first.
+     */
+    size_t struct_size;
+    /**
+     * The layer's name, "loss" or "optimizer"; its first 127 bytes.
+     */
+    char layer[128];
+    /**
+     * The operator's name on the CPU, the shader's on a GPU.
+     */
+    char kernel[64];
+    /**
+     * Seconds on the device.
+     */
+    double seconds;
+    /**
+     * As in `tb_work`. On a GPU, where an operator may take several kernels, that of all stands at the first.
+     */
+    uint64_t operations;
+    /**
+     * As in `tb_work`.
+     */
+    uint64_t bytes;
+} tb_kernel_profile;
+
+/**
+ * How to read a data set; `tb_dataset_options_init` sets the defaults.
+ */
+typedef struct tb_dataset_options {
+    /**
+     * `sizeof(tb_dataset_options)`.
+     */
+    size_t struct_size;
+    /**
+     * Photos in folders: height and width of the images, 1 to 65535; default 224.
+     */
+    size_t image_size;
+    /**
+     * Photos in folders: takes the first so many of each class, by file name; 0, the default, takes all.
+     */
+    size_t limit_per_class;
+    /**
+     * Keeps the first so many images of each part; 0, the default, keeps all.
+     */
+    size_t limit;
+} tb_dataset_options;
+
+/**
+ * Random changes of training images, as torchvision's RandomCrop with padding and RandomHorizontalFlip; what happens to
+ * an image depends on seed, epoch and its index alone. `tb_augmentation_init` sets the defaults.
+ */
+typedef struct tb_augmentation {
+    /**
+     * `sizeof(tb_augmentation)`.
+     */
+    size_t struct_size;
+    /**
+     * Black pixels added on each side before a part of the image's size is cut out, below height and width; default 0.
+     */
+    size_t crop_padding;
+    /**
+     * Not 0: mirrors every second image, drawn at random; default 0.
+     */
+    int32_t horizontal_flip;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+    /**
+     * Seed; default 0.
+     */
+    uint64_t seed;
+    /**
+     * Epoch: other draws in each; default 0.
+     */
+    uint64_t epoch;
+} tb_augmentation;
+
+/**
+ * Hears how far long work has come, in the unit that its function says, and may stop it: not 0 ends the call with
+ * `TB_STATUS_CANCELLED`. Called on the thread of the call, which holds nothing then: it may call the library. NULL: nobody
+ * hears.
+ */
+typedef int32_t (*tb_progress_callback)(uint64_t done, uint64_t total, void *user_data);
+
+/**
+ * What a data set is; filled by `tb_dataset_info`.
+ */
+typedef struct tb_dataset_properties {
+    /**
+     * `sizeof(tb_dataset_properties)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * Number of images.
+     */
+    size_t count;
+    /**
+     * Number of classes.
+     */
+    size_t classes;
+    /**
+     * `[C, H, W]` of an image.
+     */
+    int64_t shape[3];
+    /**
+     * Its name; its first 127 bytes.
+     */
+    char name[128];
+    /**
+     * CRC-32 of pixels, labels and normalisation: tells two data sets of one name apart.
+     */
+    uint32_t fingerprint;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * What batches subtract from pixels of 0 to 1, of the first four channels.
+     */
+    double mean[4];
+    /**
+     * What batches then divide by, of the first four channels.
+     */
+    double std[4];
+} tb_dataset_properties;
+
+/**
+ * What an epoch did; filled by `tb_optimizer_train_epoch`.
+ */
+typedef struct tb_epoch_report {
+    /**
+     * `sizeof(tb_epoch_report)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * The mean of the losses of all samples, each before the update of its step; NaN where there was none.
+     */
+    double loss;
+    /**
+     * Steps made.
+     */
+    uint64_t steps;
+    /**
+     * Those whose update loss scaling skipped.
+     */
+    uint64_t skipped;
+} tb_epoch_report;
+
+/**
  * How a learning rate depends on the epoch, with the values of PyTorch's `torch.optim.lr_scheduler`.
  */
 typedef int32_t tb_schedule_kind;
@@ -1041,6 +1298,17 @@ typedef struct tb_schedule {
 #define TB_DTYPE_F64 3
 
 /**
+ * Bytes: tie sets in a `tb_tensor`, nothing else.
+ */
+#define TB_DTYPE_BYTE 4
+
+/**
+ * In a view alone: it stands for a `tb_tensor`, whose handle is `data`. `shape` NULL and `rank` 0 mean the tensor's own
+ * shape, others another one of as many elements.
+ */
+#define TB_DTYPE_TENSOR 16
+
+/**
  * A hardware GPU where there is one, else the CPU.
  */
 #define TB_DEVICE_AUTO 0
@@ -1064,6 +1332,31 @@ typedef struct tb_schedule {
  * What was chosen.
  */
 #define TB_LOG_LEVEL_INFO 2
+
+/**
+ * The driver does not say.
+ */
+#define TB_ADAPTER_OTHER 0
+
+/**
+ * A GPU with memory of its own.
+ */
+#define TB_ADAPTER_DISCRETE 1
+
+/**
+ * A GPU that shares the host's memory.
+ */
+#define TB_ADAPTER_INTEGRATED 2
+
+/**
+ * A GPU given to a virtual machine.
+ */
+#define TB_ADAPTER_VIRTUAL 3
+
+/**
+ * A driver that computes on the CPU, no hardware.
+ */
+#define TB_ADAPTER_SOFTWARE 4
 
 /**
  * Ties of a max pooling.
@@ -1226,7 +1519,7 @@ tb_status tb_engine_options_init(struct tb_engine_options *options, size_t struc
 tb_status tb_engine_create(const struct tb_engine_options *options, struct tb_engine **engine);
 
 /**
- * Frees an engine. Networks on it live on. NULL is nothing to do; a handle freed before is
+ * Frees an engine. Networks and tensors on it live on. NULL is nothing to do; a handle freed before is
  * `TB_STATUS_INVALID_HANDLE`.
  */
 tb_status tb_engine_free(struct tb_engine *engine);
@@ -1244,6 +1537,96 @@ tb_status tb_engine_info(const struct tb_engine *engine, struct tb_engine_proper
  * @param memory  in: `struct_size`; out: the rest
  */
 tb_status tb_engine_memory(const struct tb_engine *engine, struct tb_memory_use *memory);
+
+/**
+ * The GPU adapters that there are; none in a build without a GPU engine.
+ *
+ * @param adapters  in: `struct_size` of the first; out: as many as there is room for; NULL where room is 0
+ * @param room      number of structs at adapters
+ * @param count     out: number of adapters; those beyond `room` were not written
+ */
+tb_status tb_adapters(struct tb_adapter_properties *adapters, size_t room, size_t *count);
+
+/**
+ * Creates a tensor of zeros on an engine.
+ *
+ * @param engine  may be freed before the tensor. On a GPU engine f64, and f16 where the GPU has none, lie in host
+ *                memory, where their operators run; `tb_tensor_info` says so.
+ * @param dtype   a `TB_DTYPE_` value; `TB_DTYPE_BYTE` for the tie sets of f32, or f16, tensors
+ * @param shape   `rank` dimensions, outermost first; NULL where rank is 0
+ * @param rank    number of dimensions, 0 to 8
+ * @param tensor  out: the handle; free it with `tb_tensor_free`. NULL on failure.
+ * @return `TB_STATUS_OUT_OF_MEMORY`
+ */
+tb_status tb_tensor_create(const struct tb_engine *engine,
+                           tb_dtype dtype,
+                           const int64_t *shape,
+                           int32_t rank,
+                           struct tb_tensor **tensor);
+
+/**
+ * Frees a tensor; a call that uses it meanwhile ends as it should. NULL is nothing to do; a handle freed before is
+ * `TB_STATUS_INVALID_HANDLE`.
+ */
+tb_status tb_tensor_free(struct tb_tensor *tensor);
+
+/**
+ * Shape and dtype of a tensor, and where it lies.
+ *
+ * @param properties  in: `struct_size`; out: the rest; `kind` is "tensor", `name` empty
+ */
+tb_status tb_tensor_info(const struct tb_tensor *tensor, struct tb_tensor_properties *properties);
+
+/**
+ * Copies the caller's memory to a tensor.
+ *
+ * @param values  host memory of the tensor's shape and dtype
+ */
+tb_status tb_tensor_write(const struct tb_tensor *tensor, const struct tb_view *values);
+
+/**
+ * Copies a tensor to the caller's memory, after everything that operators have written to it.
+ *
+ * @param values  out: host memory of the tensor's shape and dtype
+ */
+tb_status tb_tensor_read(const struct tb_tensor *tensor, const struct tb_view_mut *values);
+
+/**
+ * A DLPack tensor seen as a view, to be read. Nothing is copied or taken over: data and shape stay the producer's, and the
+ * view is valid until its deleter runs, which stays the caller's duty.
+ *
+ * @param managed    a DLManagedTensorVersioned of DLPack 1.x or a DLManagedTensor, on the CPU, of float16, float32 or
+ *                   float64, dense and row-major
+ * @param versioned  not 0: DLManagedTensorVersioned ("dltensor_versioned"); 0: DLManagedTensor ("dltensor")
+ * @param view       out: the view
+ * @return `TB_STATUS_DTYPE_MISMATCH`; `TB_STATUS_INVALID_ARGUMENT` for another device or other strides
+ */
+tb_status tb_dlpack_view(const void *managed,
+                         int32_t versioned,
+                         struct tb_view *view);
+
+/**
+ * As `tb_dlpack_view`, to be written; a tensor that is marked read-only is refused.
+ *
+ * @param managed    as for `tb_dlpack_view`
+ * @param versioned  as for `tb_dlpack_view`
+ * @param view       out: the view
+ */
+tb_status tb_dlpack_view_mut(void *managed, int32_t versioned, struct tb_view_mut *view);
+
+/**
+ * A tensor for a consumer of DLPack. A `tb_tensor` in host memory is shared: the consumer sees what operators write, and
+ * keeps it alive after its handle was freed; who writes while the other reads is for the program to order. The caller's
+ * memory is copied.
+ *
+ * @param view       host memory, or a `tb_tensor` that is not on a GPU
+ * @param versioned  not 0: a DLManagedTensorVersioned of DLPack 1.0; 0: a DLManagedTensor
+ * @param managed    out: the DLPack struct; its `deleter`, called once by whoever has it, frees it. NULL on failure.
+ * @return `TB_STATUS_UNSUPPORTED` for a tensor on a GPU
+ */
+tb_status tb_dlpack_export(const struct tb_view *view,
+                           int32_t versioned,
+                           void **managed);
 
 /**
  * Fills `kink` with the defaults. `struct_size` is `sizeof(tb_kink)`.
@@ -1332,7 +1715,7 @@ tb_status tb_pool2d_output_shape(const int64_t *x_shape,
  * @param kink       a choice of kind `TB_KINK_MAXPOOL`: only `TB_COMPOSITION_COUPLED` changes y; NULL: native
  * @param y          out: `[N, C, OH, OW]`
  * @param ties       out: `ties_size` bytes
- * @param ties_size  as `tb_pool2d_output_shape` gives it
+ * @param ties_size  as `tb_pool2d_output_shape` gives it; `TB_TIES_TENSOR` where ties is a `tb_tensor` of so many bytes
  */
 tb_status tb_maxpool2d_forward(const struct tb_engine *engine,
                                const struct tb_view *x,
@@ -1348,7 +1731,7 @@ tb_status tb_maxpool2d_forward(const struct tb_engine *engine,
  *
  * @param gy         `[N, C, OH, OW]`
  * @param ties       as the forward pass wrote them
- * @param ties_size  as `tb_pool2d_output_shape` gives it
+ * @param ties_size  as in the forward pass
  * @param options    as in the forward pass
  * @param kink       a choice of kind `TB_KINK_MAXPOOL`; NULL: native
  * @param gx         out: `[N, C, H, W]`
@@ -2349,6 +2732,194 @@ tb_status tb_optimizer_train_step(const struct tb_optimizer *optimizer,
                                   const int64_t *labels,
                                   size_t label_count,
                                   struct tb_step_report *report);
+
+/**
+ * What a run of one batch size has to do, the optimizer apart; nothing is run.
+ *
+ * @param batch     number of samples
+ * @param training  not 0: with the backward pass; 0: evaluation alone
+ * @param work      in: `struct_size`; out: the rest
+ */
+tb_status tb_network_work(const struct tb_network *network,
+                          size_t batch,
+                          int32_t training,
+                          struct tb_work *work);
+
+/**
+ * As `tb_optimizer_train_step` without clipping and loss scaling, one kernel at a time, each timed. The step is made
+ * whatever the room for its kernels.
+ *
+ * @param x             `[N, C, H, W]` of the network's dtype
+ * @param labels        N class numbers
+ * @param label_count   N
+ * @param kernels       in: `struct_size` of the first; out: in the order in which they ran, as many as there is room
+ *                      for
+ * @param room          number of structs at kernels, at least 1
+ * @param kernel_count  out: number of kernels of the step; those beyond `room` were not written
+ * @return `TB_STATUS_UNSUPPORTED` on a GPU without timestamps
+ */
+tb_status tb_optimizer_profile_step(const struct tb_optimizer *optimizer,
+                                    const struct tb_view *x,
+                                    const int64_t *labels,
+                                    size_t label_count,
+                                    struct tb_kernel_profile *kernels,
+                                    size_t room,
+                                    size_t *kernel_count);
+
+/**
+ * Fills `options` with the defaults. `struct_size` is `sizeof(tb_dataset_options)`.
+ */
+tb_status tb_dataset_options_init(struct tb_dataset_options *options, size_t struct_size);
+
+/**
+ * Fills `augmentation` with the defaults. `struct_size` is `sizeof(tb_augmentation)`.
+ */
+tb_status tb_augmentation_init(struct tb_augmentation *augmentation, size_t struct_size);
+
+/**
+ * Reads whichever data set a folder holds: MNIST or what has its IDX files (Fashion-MNIST), CIFAR-10's binary version, or
+ * photos (JPEG, PNG) in one folder per class below `train` and `val` or `test`.
+ *
+ * @param path       the folder
+ * @param options    NULL for the defaults
+ * @param progress   hears of files read; NULL: nobody
+ * @param user_data  passed to progress
+ * @param train      out: the training part; free it with `tb_dataset_free`. NULL on failure.
+ * @param test       out: the test or validation part, likewise
+ * @return `TB_STATUS_IO` where there is no such folder, no data set in it, or a file cannot be read; `TB_STATUS_FORMAT`
+ *         for a damaged file; `TB_STATUS_CANCELLED`; `TB_STATUS_UNSUPPORTED` in a build without the feature `lab`
+ */
+tb_status tb_dataset_open(const char *path,
+                          const struct tb_dataset_options *options,
+                          tb_progress_callback progress,
+                          void *user_data,
+                          struct tb_dataset **train,
+                          struct tb_dataset **test);
+
+/**
+ * Draws digits `[1, 28, 28]`, a stand-in for MNIST that needs no file. Image i depends on the seed and i alone; take
+ * disjoint seeds for training and testing.
+ *
+ * @param count      number of images
+ * @param seed       seed
+ * @param progress   hears of images drawn; NULL: nobody
+ * @param user_data  passed to progress
+ * @param dataset    out: the handle; free it with `tb_dataset_free`. NULL on failure.
+ * @return `TB_STATUS_CANCELLED`, `TB_STATUS_OUT_OF_MEMORY`; `TB_STATUS_UNSUPPORTED` in a build without the feature `lab`
+ */
+tb_status tb_dataset_digits(size_t count,
+                            uint64_t seed,
+                            tb_progress_callback progress,
+                            void *user_data,
+                            struct tb_dataset **dataset);
+
+/**
+ * A data set of the caller's images, which are copied; batches of it have mean 0.5 and standard deviation 0.5 in each
+ * channel.
+ *
+ * @param name     what `tb_dataset_info` calls it
+ * @param images   pixels `[count, C, H, W]`, 0 to 255
+ * @param shape    `[C, H, W]`, 3 numbers
+ * @param labels   `count` class numbers
+ * @param count    number of images
+ * @param classes  number of classes, at most 65536
+ * @param dataset  out: the handle; free it with `tb_dataset_free`. NULL on failure.
+ * @return `TB_STATUS_UNSUPPORTED` in a build without the feature `lab`
+ */
+tb_status tb_dataset_create(const char *name,
+                            const uint8_t *images,
+                            const int64_t *shape,
+                            const int64_t *labels,
+                            size_t count,
+                            size_t classes,
+                            struct tb_dataset **dataset);
+
+/**
+ * Frees a data set. NULL is nothing to do; a handle freed before is `TB_STATUS_INVALID_HANDLE`.
+ */
+tb_status tb_dataset_free(struct tb_dataset *dataset);
+
+/**
+ * What a data set is.
+ *
+ * @param properties  in: `struct_size`; out: the rest
+ */
+tb_status tb_dataset_info(const struct tb_dataset *dataset, struct tb_dataset_properties *properties);
+
+/**
+ * The order of an epoch: a permutation of all indices that depends on their number, seed and epoch alone. Mini-batches
+ * are its pieces.
+ *
+ * @param seed     seed
+ * @param epoch    epoch
+ * @param indices  out: `count` numbers
+ * @param count    `count` of `tb_dataset_info`
+ */
+tb_status tb_dataset_order(const struct tb_dataset *dataset,
+                           uint64_t seed,
+                           uint64_t epoch,
+                           size_t *indices,
+                           size_t count);
+
+/**
+ * Images as a batch: each channel (v / 255 - mean) / std, rounded once, and their labels.
+ *
+ * @param indices       which
+ * @param count         how many
+ * @param augmentation  NULL: the images as they are
+ * @param x             out: `[count, C, H, W]`, f16, f32 or f64; host memory or a `tb_tensor`
+ * @param labels        out: `count` class numbers
+ * @return `TB_STATUS_INVALID_ARGUMENT` for an index that is none
+ */
+tb_status tb_dataset_batch(const struct tb_dataset *dataset,
+                           const size_t *indices,
+                           size_t count,
+                           const struct tb_augmentation *augmentation,
+                           const struct tb_view_mut *x,
+                           int64_t *labels);
+
+/**
+ * One epoch of training: `tb_optimizer_train_step` on all images of a data set once, in the order of `tb_dataset_order`;
+ * the last batch may be smaller. Between two steps other threads may use the network.
+ *
+ * @param dataset       its images have the shape of the network's input
+ * @param batch_size    images of a step, at least 1
+ * @param seed          of the order
+ * @param epoch         of the order
+ * @param augmentation  NULL: the images as they are
+ * @param progress      hears of images done, after each step, and before the first; NULL: nobody
+ * @param user_data     passed to progress
+ * @param report        in: `struct_size`; out: the rest, after `TB_STATUS_CANCELLED` too; NULL where it is not wanted
+ * @return `TB_STATUS_CANCELLED`: what was trained stays trained
+ */
+tb_status tb_optimizer_train_epoch(const struct tb_optimizer *optimizer,
+                                   const struct tb_dataset *dataset,
+                                   size_t batch_size,
+                                   uint64_t seed,
+                                   uint64_t epoch,
+                                   const struct tb_augmentation *augmentation,
+                                   tb_progress_callback progress,
+                                   void *user_data,
+                                   struct tb_epoch_report *report);
+
+/**
+ * Loss and hits on all images of a data set, in evaluation mode.
+ *
+ * @param dataset     its images have the shape of the network's input
+ * @param batch_size  images of a run, at least 1
+ * @param progress    hears of images done, after each run, and before the first; NULL: nobody
+ * @param user_data   passed to progress
+ * @param loss        out: the mean cross-entropy of all images; NaN where there is none
+ * @param correct     out: number of images whose largest logit is the label's
+ * @return `TB_STATUS_CANCELLED`
+ */
+tb_status tb_network_evaluate_dataset(const struct tb_network *network,
+                                      const struct tb_dataset *dataset,
+                                      size_t batch_size,
+                                      tb_progress_callback progress,
+                                      void *user_data,
+                                      double *loss,
+                                      size_t *correct);
 
 /**
  * Fills `schedule` with the defaults. `struct_size` is `sizeof(tb_schedule)`.

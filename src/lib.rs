@@ -11,6 +11,7 @@ mod error;
 mod kink;
 pub mod net;
 mod precision;
+mod progress;
 pub mod shape;
 mod tensor;
 mod tensor_file;
@@ -28,14 +29,16 @@ mod ffi;
 
 pub use dtype::DType;
 pub use engine::{
-    AdamOptions, AdamState, BatchNormGradients, BatchNormOptions, BatchNormParameters, BatchStatistics,
-    Device, DropoutOptions, Engine, EngineInfo, EngineOptions, LogLevel, Logger, MemoryUse, Placement,
-    RmsPropOptions, RmsPropState, RunningStatistics, SgdOptions, Work,
+    AdamOptions, AdamState, Adapter, AdapterKind, BatchNormGradients, BatchNormOptions, BatchNormParameters,
+    BatchStatistics, Device, DeviceMemory, DropoutOptions, Engine, EngineInfo, EngineOptions, LogLevel,
+    Logger, MemoryUse, Placement, RmsPropOptions, RmsPropState, RunningStatistics, SgdOptions, Work,
+    adapters,
 };
 pub use error::{Error, Result, Status};
 pub use kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, NormPoolKink, ReluKink};
 pub use precision::{Accumulate, Format, Precision, ReductionOrder, Rounding, Simulated};
-pub use tensor::{Tensor, View, ViewMut};
+pub use progress::{Listener, Progress};
+pub use tensor::{Bytes, BytesMut, DeviceBytes, Tensor, View, ViewMut};
 
 /// Compiles the README's Rust code.
 #[cfg(doctest)]

@@ -1,5 +1,7 @@
 //! Host tensors and borrowed views: dense, row-major.
 
+use std::any::Any;
+
 use half::f16;
 
 use crate::dtype::{DType, Element, with_element};
@@ -120,7 +122,7 @@ impl Tensor {
 
     /// A borrowed view of the whole tensor.
     pub fn view(&self) -> View<'_> {
-        View { dtype: self.dtype(), shape: &self.shape, bytes: self.bytes() }
+        View { dtype: self.dtype(), shape: &self.shape, bytes: self.bytes().into() }
     }
 
     /// A writable view of the whole tensor.
@@ -132,35 +134,116 @@ impl Tensor {
             Data::F32(v) => bytemuck::cast_slice_mut(v),
             Data::F64(v) => bytemuck::cast_slice_mut(v),
         };
-        ViewMut { dtype, shape, bytes }
+        ViewMut { dtype, shape, bytes: BytesMut::Host(bytes) }
     }
 }
 
-/// Borrowed, read-only memory of the caller seen as a tensor.
+/// Borrowed bytes on a device: memory that its engine knows.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceBytes<'a> {
+    pub(crate) memory: &'a (dyn Any + Send + Sync),
+    pub(crate) len: usize,
+}
+
+/// Borrowed bytes to read, wherever they lie.
+#[derive(Debug, Clone, Copy)]
+pub enum Bytes<'a> {
+    /// Host memory.
+    Host(&'a [u8]),
+    /// What [`crate::DeviceMemory::bytes`] gives.
+    Device(DeviceBytes<'a>),
+}
+
+/// Borrowed bytes to write, wherever they lie.
+#[derive(Debug)]
+pub enum BytesMut<'a> {
+    /// Host memory.
+    Host(&'a mut [u8]),
+    /// What [`crate::DeviceMemory::bytes_mut`] gives.
+    Device(DeviceBytes<'a>),
+}
+
+impl<'a> From<&'a [u8]> for Bytes<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Bytes::Host(bytes)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Bytes<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Bytes::Host(bytes)
+    }
+}
+
+impl<'a> From<&'a mut [u8]> for BytesMut<'a> {
+    fn from(bytes: &'a mut [u8]) -> Self {
+        BytesMut::Host(bytes)
+    }
+}
+
+impl<'a> From<&'a mut Vec<u8>> for BytesMut<'a> {
+    fn from(bytes: &'a mut Vec<u8>) -> Self {
+        BytesMut::Host(bytes)
+    }
+}
+
+impl Bytes<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Bytes::Host(bytes) => bytes.len(),
+            Bytes::Device(bytes) => bytes.len,
+        }
+    }
+}
+
+impl BytesMut<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            BytesMut::Host(bytes) => bytes.len(),
+            BytesMut::Device(bytes) => bytes.len,
+        }
+    }
+
+    /// The same bytes for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> BytesMut<'_> {
+        match self {
+            BytesMut::Host(bytes) => BytesMut::Host(bytes),
+            BytesMut::Device(bytes) => BytesMut::Device(*bytes),
+        }
+    }
+}
+
+fn not_on_host() -> Error {
+    Error::Unsupported("the tensor lies on a device: read it to the host first".into())
+}
+
+/// Borrowed, read-only memory seen as a tensor.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     dtype: DType,
     shape: &'a [usize],
-    bytes: &'a [u8],
+    bytes: Bytes<'a>,
 }
 
-/// Borrowed, writable memory of the caller seen as a tensor.
+/// Borrowed, writable memory seen as a tensor.
 #[derive(Debug)]
 pub struct ViewMut<'a> {
     dtype: DType,
     shape: &'a [usize],
-    bytes: &'a mut [u8],
+    bytes: BytesMut<'a>,
+}
+
+fn check_len(dtype: DType, shape: &[usize], bytes: usize) -> Result<()> {
+    let expected = element_count(shape)?.checked_mul(dtype.size());
+    if expected != Some(bytes) {
+        let elements = bytes / dtype.size();
+        return Err(Error::shape("data", format!("{elements} elements of {dtype} for {bytes} bytes"), shape));
+    }
+    Ok(())
 }
 
 fn check_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<()> {
-    let expected = element_count(shape)?.checked_mul(dtype.size());
-    if expected != Some(bytes.len()) {
-        return Err(Error::shape(
-            "data",
-            format!("{} elements of {dtype} for {} bytes", bytes.len() / dtype.size(), bytes.len()),
-            shape,
-        ));
-    }
+    check_len(dtype, shape, bytes.len())?;
     if bytes.as_ptr().align_offset(dtype.size()) != 0 {
         return Err(Error::invalid(
             "data",
@@ -174,7 +257,16 @@ fn check_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<()> {
 impl<'a> View<'a> {
     /// `bytes` must hold exactly the elements of `shape` and be aligned for `dtype`.
     pub fn new(dtype: DType, shape: &'a [usize], bytes: &'a [u8]) -> Result<View<'a>> {
-        check_bytes(dtype, shape, bytes)?;
+        View::of(dtype, shape, bytes)
+    }
+
+    /// As [`View::new`] for bytes that may lie on a device.
+    pub fn of(dtype: DType, shape: &'a [usize], bytes: impl Into<Bytes<'a>>) -> Result<View<'a>> {
+        let bytes = bytes.into();
+        match bytes {
+            Bytes::Host(bytes) => check_bytes(dtype, shape, bytes)?,
+            Bytes::Device(bytes) => check_len(dtype, shape, bytes.len)?,
+        }
         Ok(View { dtype, shape, bytes })
     }
 
@@ -188,23 +280,40 @@ impl<'a> View<'a> {
         self.shape
     }
 
-    /// The elements as bytes in native order.
-    pub fn bytes(&self) -> &'a [u8] {
+    /// The elements as bytes in native order, wherever they lie.
+    pub fn memory(&self) -> Bytes<'a> {
         self.bytes
     }
 
-    /// An owned copy.
-    pub fn to_tensor(&self) -> Tensor {
-        let mut tensor = Tensor::zeros(self.dtype, self.shape).expect("a view's shape is valid");
-        tensor.bytes_mut().copy_from_slice(self.bytes);
-        tensor
+    /// The elements as bytes in native order. Errors: [`Error::Unsupported`] where they lie on a device.
+    pub fn bytes(&self) -> Result<&'a [u8]> {
+        match self.bytes {
+            Bytes::Host(bytes) => Ok(bytes),
+            Bytes::Device(_) => Err(not_on_host()),
+        }
+    }
+
+    /// An owned copy. Errors: [`Error::Unsupported`] where the elements lie on a device.
+    pub fn to_tensor(&self) -> Result<Tensor> {
+        let mut tensor = Tensor::zeros(self.dtype, self.shape)?;
+        tensor.bytes_mut().copy_from_slice(self.bytes()?);
+        Ok(tensor)
     }
 }
 
 impl<'a> ViewMut<'a> {
     /// `bytes` must hold exactly the elements of `shape` and be aligned for `dtype`.
     pub fn new(dtype: DType, shape: &'a [usize], bytes: &'a mut [u8]) -> Result<ViewMut<'a>> {
-        check_bytes(dtype, shape, bytes)?;
+        ViewMut::of(dtype, shape, bytes)
+    }
+
+    /// As [`ViewMut::new`] for bytes that may lie on a device.
+    pub fn of(dtype: DType, shape: &'a [usize], bytes: impl Into<BytesMut<'a>>) -> Result<ViewMut<'a>> {
+        let bytes = bytes.into();
+        match &bytes {
+            BytesMut::Host(bytes) => check_bytes(dtype, shape, bytes)?,
+            BytesMut::Device(bytes) => check_len(dtype, shape, bytes.len)?,
+        }
         Ok(ViewMut { dtype, shape, bytes })
     }
 
@@ -218,13 +327,21 @@ impl<'a> ViewMut<'a> {
         self.shape
     }
 
-    /// The elements as writable bytes in native order.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.bytes
+    /// The elements as writable bytes in native order, wherever they lie.
+    pub fn memory_mut(&mut self) -> BytesMut<'_> {
+        self.bytes.reborrow()
+    }
+
+    /// The elements as writable bytes in native order. Errors: [`Error::Unsupported`] where they lie on a device.
+    pub fn bytes_mut(&mut self) -> Result<&mut [u8]> {
+        match &mut self.bytes {
+            BytesMut::Host(bytes) => Ok(bytes),
+            BytesMut::Device(_) => Err(not_on_host()),
+        }
     }
 
     /// The bytes for as long as the memory is borrowed.
-    pub(crate) fn into_bytes(self) -> &'a mut [u8] {
+    pub(crate) fn into_memory(self) -> BytesMut<'a> {
         self.bytes
     }
 }
@@ -238,7 +355,7 @@ mod tests {
         for dtype in DType::ALL {
             let t = Tensor::from_f64(dtype, &[2, 2], &[0.0, 1.5, -2.0, 0.25]).unwrap();
             assert_eq!(t.to_f64(), [0.0, 1.5, -2.0, 0.25]);
-            assert_eq!(t.view().to_tensor(), t);
+            assert_eq!(t.view().to_tensor().unwrap(), t);
         }
     }
 

@@ -140,6 +140,39 @@ fn the_shared_library_exports_what_the_header_declares() {
     assert_eq!(exported, declared);
 }
 
+/// What a program linked with an older library relies on: functions are added, none goes. A new one is written down by
+/// `TIEBREAK_BLESS=1 cargo test --test c_abi symbols`.
+#[test]
+fn symbols_are_frozen() {
+    let path = root().join("tests/c/symbols.txt");
+    let declared = declared();
+    if std::env::var("TIEBREAK_BLESS").is_ok_and(|v| v == "1") {
+        let known: BTreeSet<String> =
+            std::fs::read_to_string(&path).unwrap_or_default().lines().map(String::from).collect();
+        let all: Vec<String> = known.union(&declared).cloned().collect();
+        std::fs::write(&path, all.join("\n") + "\n").unwrap();
+    }
+    let frozen: BTreeSet<String> = std::fs::read_to_string(&path).unwrap().lines().map(String::from).collect();
+    let gone: Vec<_> = frozen.difference(&declared).collect();
+    assert!(gone.is_empty(), "these functions of an earlier version are gone: {gone:?}");
+    let new: Vec<_> = declared.difference(&frozen).collect();
+    assert!(new.is_empty(), "not in tests/c/symbols.txt yet: {new:?}");
+}
+
+/// The shared library is named by the version of its binary interface, and a program asks for it by that name.
+#[test]
+fn the_soname_is_the_abi_version() {
+    if !cfg!(target_os = "linux") || Command::new("readelf").arg("--version").output().is_err() {
+        eprintln!("skipped: no readelf");
+        return;
+    }
+    let header = std::fs::read_to_string(root().join("include/tiebreak.h")).unwrap();
+    let version = header.split_once("#define TB_ABI_VERSION ").unwrap().1.split_whitespace().next().unwrap();
+    let dynamic = run(Command::new("readelf").arg("-d").arg(shared_library()));
+    let soname = format!("[libtiebreak.so.{version}]");
+    assert!(dynamic.lines().any(|l| l.contains("SONAME") && l.contains(&soname)), "{dynamic}");
+}
+
 #[test]
 fn every_function_is_tested() {
     for test in ["abi_test.c", "misuse_test.c"] {
@@ -193,7 +226,11 @@ fn abi() {
     let out = TempDir::new().unwrap();
     for &library in Library::all() {
         let path = build(&cc, "tests/c/abi_test.c", library, &[], &out);
-        assert!(run(&mut test_program(&path)).contains("0 failed: ok"));
+        let data = TempDir::new().unwrap();
+        write_idx(data.path(), "train", 64);
+        write_idx(data.path(), "t10k", 64);
+        let text = run(test_program(&path).env("TIEBREAK_TEST_MNIST", data.path()));
+        assert!(text.contains("0 failed: ok"), "{text}");
         run(test_program(&path).arg("auto"));
         let gpu = test_program(&path).arg("gpu").output().unwrap();
         let text = text(&gpu);

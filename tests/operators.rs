@@ -141,3 +141,48 @@ fn batchnorm_with_wide_parameters() {
         }
     }
 }
+
+/// Memory of the engine, of the host, and both in one call: the same bits, on each engine and for each dtype.
+#[test]
+fn operators_use_memory_where_it_lies() {
+    for (name, engine) in engines() {
+        for dtype in DType::ALL {
+            let values: Vec<f64> = (0..64).map(|i| ((i * 7) % 5) as f64 - 2.0).collect();
+            let x = Tensor::from_f64(dtype, &[1, 1, 8, 8], &values).unwrap();
+            let window = shape::Window2d::new(2, 2, 0);
+            let (mut y, mut ties) = (zeros(dtype, &[1, 1, 4, 4]), vec![0; 16]);
+            engine.maxpool2d_forward(x.view(), window, MaxPoolKink::default(), y.view_mut(), &mut ties).unwrap();
+
+            let mut there = engine.allocate_device(dtype, x.bytes().len()).unwrap();
+            assert_eq!(there.on_a_gpu(), engine.placement(dtype).gpu, "{name} {dtype}");
+            there.write(x.bytes()).unwrap();
+            let mut out = engine.allocate_device(dtype, y.bytes().len()).unwrap();
+            let mut sets = engine.allocate_device(dtype, 16).unwrap();
+            let from = View::of(dtype, x.shape(), there.bytes()).unwrap();
+            let to = ViewMut::of(dtype, &[1, 1, 4, 4], out.bytes_mut()).unwrap();
+            engine.maxpool2d_forward(from, window, MaxPoolKink::default(), to, sets.bytes_mut()).unwrap();
+            let (mut read, mut read_ties) = (y.bytes().to_vec(), vec![9; 16]);
+            read.fill(9);
+            out.read(&mut read).unwrap();
+            sets.read(&mut read_ties).unwrap();
+            assert_eq!((&read[..], &read_ties), (y.bytes(), &ties), "{name} {dtype}");
+
+            let mut mixed = zeros(dtype, &[1, 1, 4, 4]);
+            let kink = MaxPoolKink::default();
+            engine.maxpool2d_forward(from, window, kink, mixed.view_mut(), sets.bytes_mut()).unwrap();
+            assert_eq!(mixed, y, "{name} {dtype}");
+
+            // What needs host memory says so, and lengths are checked.
+            assert_eq!(from.bytes().is_err(), there.on_a_gpu());
+            refused(View::of(dtype, &[63], there.bytes()).map(drop), Status::ShapeMismatch, "data");
+            refused(out.write(&[0; 3]), Status::ShapeMismatch, "bytes");
+        }
+        refused(engine.allocate_device(DType::F32, 1 << 50).map(drop), Status::OutOfMemory, "tensor");
+    }
+    let engine = Engine::cpu();
+    let before = engine.host_memory().bytes;
+    let held = engine.allocate_device(DType::F32, 4096).unwrap();
+    assert_eq!(engine.host_memory().bytes, before + 4096);
+    drop(held);
+    assert_eq!(engine.host_memory().bytes, before);
+}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::{Source, io_error, ten_classes};
 use super::{Augmentation, Dataset, Split};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 /// Mean by channel (red, green, blue) that published CIFAR-10 trainings normalise with.
 pub const MEAN: [f64; 3] = [0.4914, 0.4822, 0.4465];
@@ -33,7 +34,11 @@ const TEST: &str = "test_batch.bin";
 /// cannot be read; [`Error::Format`] for a file that is not exactly [`IMAGES_PER_FILE`]
 /// records long, or has a label above 9.
 pub fn load(dir: impl AsRef<Path>) -> Result<Split> {
-    let dir = dir.as_ref();
+    load_with(dir.as_ref(), &mut Progress::silent())
+}
+
+/// [`load`], telling how many of the files were read.
+pub(super) fn load_with(dir: &Path, progress: &mut Progress) -> Result<Split> {
     let Some(folder) = folder(dir) else {
         let message = format!("no file {TEST} here or in {FOLDER} (the binary version of CIFAR-10)");
         return Err(io_error(dir, message));
@@ -50,11 +55,16 @@ pub fn load(dir: impl AsRef<Path>) -> Result<Split> {
         }
     };
     let (mut images, mut labels) = (Vec::new(), Vec::new());
-    for batch in &batches {
+    let files = batches.len() as u64 + 1;
+    for (done, batch) in (0..).zip(&batches) {
+        progress.tell(done, files)?;
         read_into(&path(batch), IMAGES_PER_FILE, &mut images, &mut labels)?;
     }
+    progress.tell(files - 1, files)?;
     let train = dataset(name, images, labels)?;
-    Ok(Split { train, test: read(folder.join(TEST), IMAGES_PER_FILE)? })
+    let test = read(folder.join(TEST), IMAGES_PER_FILE)?;
+    progress.tell(files, files)?;
+    Ok(Split { train, test })
 }
 
 /// `dir` or its sub-folder, where any of the six files is.

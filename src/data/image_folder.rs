@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::file::{format_error, io_error};
 use super::{Dataset, Split};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::tensor::filled;
 
 /// Mean by channel (red, green, blue) of ImageNet.
@@ -41,7 +42,11 @@ impl Default for ImageFolderOptions {
 ///
 /// Errors: as for [`read`], and [`Error::Format`] where the two do not have the same classes.
 pub fn load(dir: impl AsRef<Path>, options: &ImageFolderOptions) -> Result<Split> {
-    let dir = dir.as_ref();
+    load_with(dir.as_ref(), options, &mut Progress::silent())
+}
+
+/// [`load`], telling how many of the files were read.
+pub(super) fn load_with(dir: &Path, options: &ImageFolderOptions, progress: &mut Progress) -> Result<Split> {
     let train = Listing::new(&dir.join(TRAIN), options)?;
     let Some(val) = ["val", "test"].map(|name| dir.join(name)).into_iter().find(|path| path.is_dir()) else {
         return Err(io_error(dir, "no folder val or test"));
@@ -54,7 +59,11 @@ pub fn load(dir: impl AsRef<Path>, options: &ImageFolderOptions) -> Result<Split
             return Err(format_error(&part.dir, message));
         }
     }
-    Ok(Split { train: train.read(dir, options)?, test: val.read(dir, options)? })
+    let (first, total) = (train.files.len(), train.files.len() + val.files.len());
+    let mut tell = |done: usize| progress.tell(done as u64, total as u64);
+    let train = train.read(dir, options, &mut tell)?;
+    let test = val.read(dir, options, &mut |done| tell(first + done))?;
+    Ok(Split { train, test })
 }
 
 /// Whether `dir` has a training part for [`load`].
@@ -75,8 +84,11 @@ pub(super) fn is_in(dir: &Path) -> bool {
 /// an image that cannot be decoded or is cut off, the first one in order; [`Error::OutOfMemory`].
 pub fn read(dir: impl AsRef<Path>, options: &ImageFolderOptions) -> Result<Dataset> {
     let dir = dir.as_ref();
-    Listing::new(dir, options)?.read(dir, options)
+    Listing::new(dir, options)?.read(dir, options, &mut |_| Ok(()))
 }
+
+/// Files read between two reports of progress: enough to keep all threads busy.
+const BETWEEN: usize = 256;
 
 /// Largest side of an image, as in JPEG.
 const MAX_SIDE: usize = 65_535;
@@ -119,16 +131,27 @@ impl Listing {
         Ok(Listing { dir: dir.to_path_buf(), classes, files, labels })
     }
 
-    /// The data set, named after `folder`.
-    fn read(self, folder: &Path, options: &ImageFolderOptions) -> Result<Dataset> {
+    /// The data set, named after `folder`. `tell` hears how many files were read, and stops by an error.
+    fn read(
+        self,
+        folder: &Path,
+        options: &ImageFolderOptions,
+        tell: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<Dataset> {
         let pixels = 3 * options.size * options.size;
         let total = self.files.len().saturating_mul(pixels);
         let mut images = filled(0, total, "the images of a folder")?;
-        let pieces = images.par_chunks_exact_mut(pixels).zip(&self.files);
-        let failed = pieces.map(|(to, path)| read_image(path, options.size, to).err());
-        // The first in order, whichever thread is faster.
-        if let Some(error) = failed.find_map_first(|error| error) {
-            return Err(error);
+        tell(0)?;
+        let mut done = 0;
+        for (images, files) in images.chunks_mut(BETWEEN * pixels).zip(self.files.chunks(BETWEEN)) {
+            let pieces = images.par_chunks_exact_mut(pixels).zip(files);
+            let failed = pieces.map(|(to, path)| read_image(path, options.size, to).err());
+            // The first in order, whichever thread is faster.
+            if let Some(error) = failed.find_map_first(|error| error) {
+                return Err(error);
+            }
+            done += files.len();
+            tell(done)?;
         }
         let name = folder.file_name().map_or("images".into(), |name| name.to_string_lossy());
         let shape = [3, options.size, options.size];

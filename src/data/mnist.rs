@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::file::{Source, format_error, io_error, ten_classes};
 use super::{Dataset, Split};
 use crate::error::Result;
+use crate::progress::Progress;
 
 /// Reads the four files of `dir`: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
 /// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, with `-` or `.` before `idx`, with or without
@@ -15,13 +16,20 @@ use crate::error::Result;
 /// surplus bytes, another kind of content, labels above 9, images of another size than 28x28, or another
 /// number of images than labels.
 pub fn load(dir: impl AsRef<Path>) -> Result<Split> {
-    let dir = dir.as_ref();
-    let part = |prefix: &str| -> Result<Dataset> {
+    load_with(dir.as_ref(), &mut Progress::silent())
+}
+
+/// [`load`], telling how many of the files were read.
+pub(super) fn load_with(dir: &Path, progress: &mut Progress) -> Result<Split> {
+    let mut part = |prefix: &str, done: u64| -> Result<Dataset> {
+        progress.tell(done, 4)?;
         let images = find(dir, &format!("{prefix}-images"), "idx3-ubyte")?;
         let labels = find(dir, &format!("{prefix}-labels"), "idx1-ubyte")?;
-        read_pair(&images, &labels)
+        let part = read_pair(&images, &labels)?;
+        progress.tell(done + 2, 4)?;
+        Ok(part)
     };
-    Ok(Split { train: part("train")?, test: part("t10k")? })
+    Ok(Split { train: part("train", 0)?, test: part("t10k", 2)? })
 }
 
 /// Reads an IDX file of 28x28 images and the IDX file of their labels, each gzipped or not.

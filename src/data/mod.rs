@@ -17,6 +17,7 @@ use image_folder::ImageFolderOptions;
 
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::tensor::Tensor;
 
 /// Labelled images of one size, 8 bits a channel, as they stand in the files: not yet normalised.
@@ -50,14 +51,26 @@ pub struct Split {
 ///
 /// Errors: those of the function that reads it; [`Error::Io`] where there is no such folder, or no data set in it.
 pub fn load(dir: impl AsRef<Path>, size: usize) -> Result<Split> {
+    load_with(dir, size, None, &mut Progress::silent())
+}
+
+/// As [`load`] with at most `limit_per_class` photos of each class, telling how many files were read.
+///
+/// Errors: as for [`load`], and [`Error::Cancelled`].
+pub fn load_with(
+    dir: impl AsRef<Path>,
+    size: usize,
+    limit_per_class: Option<usize>,
+    progress: &mut Progress,
+) -> Result<Split> {
     let dir = dir.as_ref();
     std::fs::metadata(dir).map_err(|e| file::io_error(dir, e))?;
     if mnist::is_in(dir) {
-        mnist::load(dir)
+        mnist::load_with(dir, progress)
     } else if cifar10::folder(dir).is_some() {
-        cifar10::load(dir)
+        cifar10::load_with(dir, progress)
     } else if image_folder::is_in(dir) {
-        image_folder::load(dir, &ImageFolderOptions { size, ..Default::default() })
+        image_folder::load_with(dir, &ImageFolderOptions { size, limit_per_class }, progress)
     } else {
         let message =
             "neither MNIST's IDX files, nor CIFAR-10's binary files (.bin), nor folders train and val";

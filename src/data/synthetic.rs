@@ -5,6 +5,9 @@
 use rand_philox::{Philox, u32_to_unit_f64};
 
 use crate::data::{Dataset, Split};
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::tensor::filled;
 
 const SIDE: usize = 28;
 
@@ -14,15 +17,29 @@ const SIDE: usize = 28;
 /// Image `i` depends on `seed` and `i` only, not on `count` or the platform. Take disjoint seeds for training
 /// and testing.
 pub fn digits(count: usize, seed: u64) -> Dataset {
-    let mut images = vec![0; count * SIDE * SIDE];
-    let labels = images.chunks_exact_mut(SIDE * SIDE).zip(0..).map(|(image, index)| {
+    digits_with(count, seed, &mut Progress::silent()).expect("memory for the images")
+}
+
+/// Images drawn between two reports of progress.
+const BETWEEN: usize = 1024;
+
+/// As [`digits`], telling how many images were drawn.
+///
+/// Errors: [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Cancelled`](crate::Error::Cancelled).
+pub fn digits_with(count: usize, seed: u64, progress: &mut Progress) -> Result<Dataset> {
+    let mut images = filled(0, count.saturating_mul(SIDE * SIDE), "the images of digits")?;
+    let mut labels = Vec::new();
+    for (image, index) in images.chunks_exact_mut(SIDE * SIDE).zip(0..) {
+        if index as usize % BETWEEN == 0 {
+            progress.tell(index, count as u64)?;
+        }
         let mut random = Random(Philox::from_u64_seed_stream(seed ^ DIGITS, index));
         let digit = random.0.bounded(10) as u8;
         draw(image, digit, &mut random);
-        digit.into()
-    });
-    let labels = labels.collect();
-    Dataset::new("digits", images, labels, [1, SIDE, SIDE], 10).expect("one label below 10 per image")
+        labels.push(digit.into());
+    }
+    progress.tell(count as u64, count as u64)?;
+    Dataset::new("digits", images, labels, [1, SIDE, SIDE], 10)
 }
 
 /// The data that experiments use where no real one is given: `train` and `test` images of [`digits`] from

@@ -1,6 +1,8 @@
 //! Where kernels run: one operator table ([`op`]), two implementations ([`cpu`], [`gpu`]).
 
+mod adapter;
 pub(crate) mod cpu;
+mod device_memory;
 #[cfg(feature = "gpu")]
 pub(crate) mod gpu;
 pub(crate) mod meter;
@@ -18,9 +20,12 @@ use crate::error::{Error, Result};
 #[cfg(feature = "gpu")]
 use crate::precision::Accumulate;
 use crate::precision::Precision;
+use crate::tensor::{Bytes, BytesMut};
 use op::{Op, Settings};
 use session::Session;
 
+pub use adapter::{Adapter, AdapterKind, adapters};
+pub use device_memory::DeviceMemory;
 pub use meter::MemoryUse;
 pub use op::Work;
 pub use operators::{
@@ -301,13 +306,14 @@ impl Engine {
         self.shared.cpu.session()
     }
 
-    /// Runs one operator on host memory: in place on the CPU, through the device on the GPU.
+    /// Runs one operator where its dtype is placed. Memory that lies there is used in place; other travels there and
+    /// back.
     pub(crate) fn execute(
         &self,
         op: Op,
         dtype: DType,
-        reads: &[&[u8]],
-        writes: &mut [&mut [u8]],
+        reads: &[Bytes],
+        writes: &mut [BytesMut],
         settings: &Settings,
     ) -> Result<()> {
         let placement = self.placement(dtype);
@@ -317,23 +323,27 @@ impl Engine {
             self.log(LogLevel::Warning, &format!("{}: {reason}; not said again for operators", op.name()));
         }
         let _serial = self.lock();
-        if !placement.gpu {
-            return self.shared.cpu.execute(op, dtype, reads, writes, 0, settings);
+        #[cfg(feature = "gpu")]
+        if let (true, Some(gpu)) = (placement.gpu, &self.shared.gpu) {
+            return gpu.execute(op, dtype, reads, writes, settings);
         }
-        let mut session = self.session(&placement);
-        let upload = |bytes: &[u8], session: &mut Box<dyn Session>| -> Result<op::BufferId> {
-            let buffer = session.allocate(bytes.len(), op.name())?;
-            session.write(buffer, bytes)?;
-            Ok(buffer)
-        };
-        let read_buffers = reads.iter().map(|b| upload(b, &mut session)).collect::<Result<Vec<_>>>()?;
-        let write_buffers = writes.iter().map(|b| upload(b, &mut session)).collect::<Result<Vec<_>>>()?;
-        let call = op::Call { op, dtype, reads: read_buffers, writes: write_buffers.clone(), site: 0 };
-        let program = session.prepare(&[call])?;
-        session.run(&[program], settings)?;
-        for (buffer, bytes) in write_buffers.into_iter().zip(writes) {
-            session.read(buffer, bytes)?;
+        let reads = reads.iter().map(device_memory::on_host).collect::<Result<Vec<_>>>()?;
+        let reads: Vec<&[u8]> = reads.iter().map(|bytes| &**bytes).collect();
+        let mut hosted = writes.iter_mut().map(device_memory::on_host_mut).collect::<Result<Vec<_>>>()?;
+        let mut slices: Vec<&mut [u8]> = hosted.iter_mut().map(|bytes| bytes.slice()).collect();
+        self.shared.cpu.execute(op, dtype, &reads, &mut slices, 0, settings)?;
+        hosted.into_iter().try_for_each(|bytes| bytes.give_back())
+    }
+
+    /// Zeroed memory of `bytes` bytes where operators of a [`DType`] run.
+    pub fn allocate_device(&self, dtype: DType, bytes: usize) -> Result<DeviceMemory> {
+        let placement = self.placement(dtype);
+        #[cfg(feature = "gpu")]
+        if let (true, Some(gpu)) = (placement.gpu, &self.shared.gpu) {
+            return Ok(DeviceMemory::on_gpu(gpu.allocate(bytes)?));
         }
-        Ok(())
+        debug_assert!(!placement.gpu, "there is a GPU where one is placed on");
+        self.shared.cpu.session().admit(&[bytes], device_memory::LABEL)?;
+        DeviceMemory::on_host(bytes, self.shared.cpu.meter())
     }
 }

@@ -30,7 +30,7 @@ pub unsafe extern "C" fn tb_adam_step(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_adam_step", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let grad = borrows.input(grad, "grad")?;
         let mut param = borrows.output(param, "param")?;
         let mut exp_avg = borrows.output(exp_avg, "exp_avg")?;

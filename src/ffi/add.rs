@@ -18,7 +18,7 @@ pub unsafe extern "C" fn tb_add(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_add", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let a = borrows.input(a, "a")?;
         let b = borrows.input(b, "b")?;
         let mut y = borrows.output(y, "y")?;

@@ -19,7 +19,7 @@ pub unsafe extern "C" fn tb_avgpool2d_forward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_avgpool2d_forward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let mut y = borrows.output(y, "y")?;
         let window = pool2d::read(options)?;
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn tb_avgpool2d_backward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_avgpool2d_backward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let gy = borrows.input(gy, "gy")?;
         let mut gx = borrows.output(gx, "gx")?;
         let window = pool2d::read(options)?;
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn tb_adaptive_avgpool2d_forward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_adaptive_avgpool2d_forward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let mut y = borrows.output(y, "y")?;
         Ok(engine.adaptive_avgpool2d_forward(x.view()?, y.view()?)?)
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn tb_adaptive_avgpool2d_backward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_adaptive_avgpool2d_backward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let gy = borrows.input(gy, "gy")?;
         let mut gx = borrows.output(gx, "gx")?;
         Ok(engine.adaptive_avgpool2d_backward(gy.view()?, gx.view()?)?)

@@ -76,7 +76,7 @@ pub unsafe extern "C" fn tb_batchnorm_forward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_batchnorm_forward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let weight = borrows.input(weight, "weight")?;
         let bias = borrows.input(bias, "bias")?;
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn tb_batchnorm_inference(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_batchnorm_inference", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let weight = borrows.input(weight, "weight")?;
         let bias = borrows.input(bias, "bias")?;
@@ -170,7 +170,7 @@ pub unsafe extern "C" fn tb_batchnorm_backward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_batchnorm_backward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let gy = borrows.input(gy, "gy")?;
         let weight = borrows.input(weight, "weight")?;
@@ -212,7 +212,7 @@ pub unsafe extern "C" fn tb_batchnorm_inference_backward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_batchnorm_inference_backward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let gy = borrows.input(gy, "gy")?;
         let weight = borrows.input(weight, "weight")?;

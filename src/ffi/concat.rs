@@ -18,7 +18,7 @@ pub unsafe extern "C" fn tb_concat(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_concat", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let mut parts = Vec::new();
         for (i, input) in borrows.array(inputs, input_count, "inputs")?.iter().enumerate() {
             parts.push(borrows.input(input, format!("inputs[{i}]"))?);
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn tb_concat_backward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_concat_backward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let gy = borrows.input(gy, "gy")?;
         let mut parts = Vec::new();
         for (i, gradient) in borrows.array(gradients, gradient_count, "gradients")?.iter().enumerate() {

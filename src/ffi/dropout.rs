@@ -24,7 +24,7 @@ pub unsafe extern "C" fn tb_dropout_forward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_dropout_forward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let mut y = borrows.output(y, "y")?;
         Ok(engine.dropout_forward(x.view()?, DropoutOptions { p, seed, step }, y.view()?)?)
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn tb_dropout_backward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_dropout_backward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let gy = borrows.input(gy, "gy")?;
         let mut gx = borrows.output(gx, "gx")?;
         Ok(engine.dropout_backward(gy.view()?, DropoutOptions { p, seed, step }, gx.view()?)?)

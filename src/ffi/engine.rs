@@ -1,5 +1,6 @@
 use std::ffi::{CString, c_char, c_void};
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
 
 use super::handle::{self, Handle, Object};
 use super::options::{self, Growable};
@@ -13,10 +14,24 @@ pub struct tb_engine {
     _opaque: [u8; 0],
 }
 
+/// An engine and what its calls share.
+pub(super) struct EngineObject {
+    engine: Engine,
+    /// Held while a call uses tensors of this engine.
+    pub tensors: Mutex<()>,
+}
+
+impl Deref for EngineObject {
+    type Target = Engine;
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
+
 impl Handle for tb_engine {
     const NAME: &'static str = "tb_engine";
-    type Target = Engine;
-    fn open(object: Object) -> Option<Engine> {
+    type Target = Arc<EngineObject>;
+    fn open(object: Object) -> Option<Self::Target> {
         match object {
             Object::Engine(engine) => Some(engine),
             _ => None,
@@ -212,12 +227,13 @@ pub unsafe extern "C" fn tb_engine_create(
             memory_limit: options.memory_limit,
             logger: logger(&options),
         })?;
-        *engine = handle::create(Object::Engine(created));
+        let object = EngineObject { engine: created, tensors: Mutex::default() };
+        *engine = handle::create(Object::Engine(Arc::new(object)));
         Ok(())
     })
 }
 
-/// Frees an engine. Networks on it live on. NULL is nothing to do; a handle freed before is
+/// Frees an engine. Networks and tensors on it live on. NULL is nothing to do; a handle freed before is
 /// `TB_STATUS_INVALID_HANDLE`.
 #[unsafe(no_mangle)]
 pub extern "C" fn tb_engine_free(engine: *mut tb_engine) -> tb_status {
@@ -268,6 +284,6 @@ pub unsafe extern "C" fn tb_engine_memory(engine: *const tb_engine, memory: *mut
 }
 
 /// The engine behind a handle.
-pub(super) fn get(engine: *const tb_engine) -> Result<Engine, Failure> {
+pub(super) fn get(engine: *const tb_engine) -> Result<Arc<EngineObject>, Failure> {
     handle::get(engine, "engine")
 }

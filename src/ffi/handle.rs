@@ -6,7 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
 use super::Failure;
-use crate::engine::Engine;
+use super::engine::EngineObject;
+#[cfg(not(feature = "lab"))]
+use super::no_lab::Dataset;
+use super::tensor::TensorObject;
+#[cfg(feature = "lab")]
+use crate::data::Dataset;
 use crate::error::Status;
 use crate::net::{Graph, Network};
 use crate::train::Optimizer;
@@ -14,10 +19,12 @@ use crate::train::Optimizer;
 /// What a handle stands for. Shared, so that freeing a handle while a call uses it is safe.
 #[derive(Clone)]
 pub(super) enum Object {
-    Engine(Engine),
+    Engine(Arc<EngineObject>),
+    Tensor(Arc<TensorObject>),
     Graph(Arc<Mutex<Graph>>),
     Network(Arc<Mutex<Network>>),
     Optimizer(Arc<OptimizerObject>),
+    Dataset(Arc<Dataset>),
 }
 
 /// An optimizer keeps its network alive.

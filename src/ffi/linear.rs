@@ -20,7 +20,7 @@ pub unsafe extern "C" fn tb_linear_forward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_linear_forward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let weight = borrows.input(weight, "weight")?;
         let bias = borrows.optional_input(bias, "bias")?;
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn tb_linear_backward_input(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_linear_backward_input", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let gy = borrows.input(gy, "gy")?;
         let weight = borrows.input(weight, "weight")?;
         let mut gx = borrows.output(gx, "gx")?;
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn tb_linear_backward_weight(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_linear_backward_weight", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let gy = borrows.input(gy, "gy")?;
         let mut gweight = borrows.output(gweight, "gweight")?;

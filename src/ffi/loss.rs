@@ -23,7 +23,7 @@ pub unsafe extern "C" fn tb_cross_entropy(
     guard("tb_cross_entropy", || unsafe {
         let loss = non_null_mut(loss, "loss")?;
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let logits = borrows.input(logits, "logits")?;
         let labels = borrows.array(labels, label_count, "labels")?;
         let mut glogits = borrows.output(glogits, "glogits")?;

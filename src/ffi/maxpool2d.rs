@@ -16,7 +16,7 @@ use super::view::{Borrows, tb_view, tb_view_mut};
 /// @param kink       a choice of kind `TB_KINK_MAXPOOL`: only `TB_COMPOSITION_COUPLED` changes y; NULL: native
 /// @param y          out: `[N, C, OH, OW]`
 /// @param ties       out: `ties_size` bytes
-/// @param ties_size  as `tb_pool2d_output_shape` gives it
+/// @param ties_size  as `tb_pool2d_output_shape` gives it; `TB_TIES_TENSOR` where ties is a `tb_tensor` of so many bytes
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tb_maxpool2d_forward(
     engine: *const tb_engine,
@@ -30,10 +30,10 @@ pub unsafe extern "C" fn tb_maxpool2d_forward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_maxpool2d_forward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let mut y = borrows.output(y, "y")?;
-        let ties = borrows.bytes_mut(ties, ties_size, "ties")?;
+        let ties = borrows.ties_mut(ties, ties_size)?;
         let (window, kink) = (pool2d::read(options)?, kink::maxpool(kink)?);
         Ok(engine.maxpool2d_forward(x.view()?, window, kink, y.view()?, ties)?)
     })
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn tb_maxpool2d_forward(
 ///
 /// @param gy         `[N, C, OH, OW]`
 /// @param ties       as the forward pass wrote them
-/// @param ties_size  as `tb_pool2d_output_shape` gives it
+/// @param ties_size  as in the forward pass
 /// @param options    as in the forward pass
 /// @param kink       a choice of kind `TB_KINK_MAXPOOL`; NULL: native
 /// @param gx         out: `[N, C, H, W]`
@@ -61,9 +61,9 @@ pub unsafe extern "C" fn tb_maxpool2d_backward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_maxpool2d_backward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let gy = borrows.input(gy, "gy")?;
-        let ties = borrows.bytes(ties, ties_size, "ties")?;
+        let ties = borrows.ties(ties, ties_size)?;
         let mut gx = borrows.output(gx, "gx")?;
         let (window, kink) = (pool2d::read(options)?, kink::maxpool(kink)?);
         Ok(engine.maxpool2d_backward(gy.view()?, ties, window, kink, gx.view()?)?)

@@ -5,6 +5,7 @@
 #![allow(non_camel_case_types)]
 
 mod adam;
+mod adapter;
 mod add;
 mod avgpool2d;
 mod batchnorm;
@@ -12,8 +13,11 @@ mod census;
 mod compare;
 mod concat;
 mod conv2d;
+mod dataset;
+mod dlpack;
 mod dropout;
 mod engine;
+mod epoch;
 mod file;
 mod graph;
 mod handle;
@@ -23,12 +27,16 @@ mod loss;
 mod maxpool2d;
 mod memory;
 mod network;
+#[cfg(not(feature = "lab"))]
+mod no_lab;
 mod norm_pool2d;
 mod optimizer;
 mod optimizer_options;
 mod options;
 mod parameters;
 mod pool2d;
+mod profile;
+mod progress;
 mod quantize;
 mod relu;
 mod rms_prop;
@@ -36,6 +44,7 @@ mod run;
 mod schedule;
 mod sgd;
 mod status;
+mod tensor;
 mod tensor_properties;
 mod version;
 mod view;

@@ -11,6 +11,7 @@ use super::tensor_properties::{layer_properties, tb_tensor_properties, tensor_pr
 use super::view::{dtype_number, tb_dtype};
 use super::zoo::{self, tb_zoo_options};
 use super::{Failure, copy_text, guard, non_null_mut, optional_string, string};
+use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::net::{Graph, Initialization, Layer, Network, NetworkOptions, ParameterInfo, zoo as networks};
@@ -278,14 +279,19 @@ pub(super) fn census_entries(layer: Layer) -> usize {
 /// As [`options::write`].
 unsafe fn nth_tensor<'a>(
     mut list: impl Iterator<Item = &'a ParameterInfo> + Clone,
-    kind: &str,
+    (kind, dtype, gpu): (&str, DType, bool),
     index: usize,
     properties: *mut tb_tensor_properties,
 ) -> Result<(), Failure> {
     let count = list.clone().count();
     let p = list.nth(index).ok_or_else(|| index_error(index, count))?;
+    let values = tb_tensor_properties {
+        dtype: dtype_number(dtype),
+        gpu: gpu as i32,
+        ..tensor_properties(&p.name, kind, &p.shape)
+    };
     // SAFETY: the caller's promise.
-    unsafe { options::write(properties, tensor_properties(&p.name, kind, &p.shape), "properties") }
+    unsafe { options::write(properties, values, "properties") }
 }
 
 fn index_error(index: usize, count: usize) -> Failure {
@@ -304,9 +310,11 @@ pub unsafe extern "C" fn tb_network_parameter_info(
 ) -> tb_status {
     guard("tb_network_parameter_info", || {
         let network = get(network)?;
-        let list: Vec<ParameterInfo> = lock(&network).parameters().cloned().collect();
+        let network = lock(&network);
+        let list: Vec<&ParameterInfo> = network.parameters().collect();
+        let what = ("parameter", network.precision().parameters, network.placement().gpu);
         // SAFETY: the caller's promise, as the header states it.
-        unsafe { nth_tensor(list.iter(), "parameter", index, properties) }
+        unsafe { nth_tensor(list.into_iter(), what, index, properties) }
     })
 }
 
@@ -322,9 +330,11 @@ pub unsafe extern "C" fn tb_network_buffer_info(
 ) -> tb_status {
     guard("tb_network_buffer_info", || {
         let network = get(network)?;
-        let list: Vec<ParameterInfo> = lock(&network).buffers().cloned().collect();
+        let network = lock(&network);
+        let list: Vec<&ParameterInfo> = network.buffers().collect();
+        let what = ("buffer", network.precision().parameters, network.placement().gpu);
         // SAFETY: the caller's promise, as the header states it.
-        unsafe { nth_tensor(list.iter(), "buffer", index, properties) }
+        unsafe { nth_tensor(list.into_iter(), what, index, properties) }
     })
 }
 
@@ -339,10 +349,17 @@ pub unsafe extern "C" fn tb_network_layer_info(
     properties: *mut tb_tensor_properties,
 ) -> tb_status {
     guard("tb_network_layer_info", || {
-        let layers = lock(&*get(network)?).layers();
+        let network = get(network)?;
+        let network = lock(&network);
+        let layers = network.layers();
         let layer = layers.get(index).ok_or_else(|| index_error(index, layers.len()))?;
+        let values = tb_tensor_properties {
+            dtype: dtype_number(network.dtype()),
+            gpu: network.placement().gpu as i32,
+            ..layer_properties(layer)
+        };
         // SAFETY: the caller's promise, as the header states it.
-        unsafe { options::write(properties, layer_properties(layer), "properties") }
+        unsafe { options::write(properties, values, "properties") }
     })
 }
 

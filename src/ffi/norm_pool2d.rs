@@ -21,7 +21,7 @@ pub unsafe extern "C" fn tb_norm_pool2d_forward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_norm_pool2d_forward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let mut y = borrows.output(y, "y")?;
         let window = pool2d::read(options)?;
@@ -50,7 +50,7 @@ pub unsafe extern "C" fn tb_norm_pool2d_backward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_norm_pool2d_backward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let y = borrows.input(y, "y")?;
         let gy = borrows.input(gy, "gy")?;

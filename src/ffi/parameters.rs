@@ -4,21 +4,7 @@ use super::handle::lock;
 use super::network::{self, tb_network};
 use super::status::tb_status;
 use super::view::{Borrows, tb_view, tb_view_mut};
-use super::{Failure, guard, string};
-use crate::error::Error;
-use crate::tensor::{Tensor, ViewMut};
-
-/// Copies `tensor` to the caller's memory `argument`, which must have its shape and dtype.
-pub(super) fn copy_out(tensor: &Tensor, mut view: ViewMut, argument: &str) -> Result<(), Failure> {
-    if view.dtype() != tensor.dtype() {
-        return Err(Error::dtype(argument, tensor.dtype(), view.dtype()).into());
-    }
-    if view.shape() != tensor.shape() {
-        return Err(Error::shape(argument, format!("{:?}", tensor.shape()), view.shape()).into());
-    }
-    view.bytes_mut().copy_from_slice(tensor.bytes());
-    Ok(())
-}
+use super::{guard, string};
 
 /// Copies a parameter to the caller's memory.
 ///
@@ -35,7 +21,7 @@ pub unsafe extern "C" fn tb_network_read_parameter(
         let network = network::get(network)?;
         let mut values = Borrows::default().output(values, "values")?;
         let tensor = lock(&network).parameter(string(name, "name")?)?;
-        copy_out(&tensor, values.view()?, "values")
+        values.fill(&tensor)
     })
 }
 
@@ -73,7 +59,7 @@ pub unsafe extern "C" fn tb_network_read_gradient(
         let network = network::get(network)?;
         let mut values = Borrows::default().output(values, "values")?;
         let tensor = lock(&network).gradient(string(name, "name")?)?;
-        copy_out(&tensor, values.view()?, "values")
+        values.fill(&tensor)
     })
 }
 
@@ -92,7 +78,7 @@ pub unsafe extern "C" fn tb_network_read_buffer(
         let network = network::get(network)?;
         let mut values = Borrows::default().output(values, "values")?;
         let tensor = lock(&network).buffer(string(name, "name")?)?;
-        copy_out(&tensor, values.view()?, "values")
+        values.fill(&tensor)
     })
 }
 

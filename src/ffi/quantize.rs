@@ -24,7 +24,8 @@ pub unsafe extern "C" fn tb_quantize(
     guard("tb_quantize", || unsafe {
         let engine = engine::get(engine)?;
         let simulated: Simulated = string(format, "format")?.parse()?;
-        let mut x = Borrows::default().output(x, "x")?;
+        let mut borrows = Borrows::on(&engine);
+        let mut x = borrows.output(x, "x")?;
         Ok(engine.quantize(simulated, step, x.view()?)?)
     })
 }

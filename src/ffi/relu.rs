@@ -17,7 +17,7 @@ pub unsafe extern "C" fn tb_relu_forward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_relu_forward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let mut y = borrows.output(y, "y")?;
         Ok(engine.relu_forward(x.view()?, y.view()?)?)
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn tb_relu_backward(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_relu_backward", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let x = borrows.input(x, "x")?;
         let gy = borrows.input(gy, "gy")?;
         let mut gx = borrows.output(gx, "gx")?;

@@ -30,7 +30,7 @@ pub unsafe extern "C" fn tb_rms_prop_step(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_rms_prop_step", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let grad = borrows.input(grad, "grad")?;
         let mut param = borrows.output(param, "param")?;
         let mut square_avg = borrows.output(square_avg, "square_avg")?;

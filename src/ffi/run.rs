@@ -2,7 +2,6 @@ use std::ffi::c_char;
 
 use super::handle::lock;
 use super::network::{self, tb_network};
-use super::parameters::copy_out;
 use super::status::tb_status;
 use super::view::{Borrows, tb_view, tb_view_mut};
 use super::{guard, non_null_mut, string};
@@ -24,9 +23,8 @@ pub unsafe extern "C" fn tb_network_forward(
         let mut borrows = Borrows::default();
         let x = borrows.input(x, "x")?;
         let mut logits = borrows.output(logits, "logits")?;
-        let logits = logits.view()?;
         let tensor = lock(&network).forward(x.view()?)?;
-        copy_out(&tensor, logits, "logits")
+        logits.fill(&tensor)
     })
 }
 
@@ -142,6 +140,6 @@ pub unsafe extern "C" fn tb_network_read_activation(
         let network = network::get(network)?;
         let mut values = Borrows::default().output(values, "values")?;
         let tensor = lock(&network).activation(string(layer, "layer")?)?;
-        copy_out(&tensor, values.view()?, "values")
+        values.fill(&tensor)
     })
 }

@@ -24,7 +24,7 @@ pub unsafe extern "C" fn tb_sgd_step(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_sgd_step", || unsafe {
         let engine = engine::get(engine)?;
-        let mut borrows = Borrows::default();
+        let mut borrows = Borrows::on(&engine);
         let grad = borrows.input(grad, "grad")?;
         let mut param = borrows.output(param, "param")?;
         let mut buffer = borrows.optional_output(momentum_buffer, "momentum_buffer")?;

@@ -2,10 +2,10 @@ use std::ffi::c_char;
 
 use super::copy_text;
 use super::options::Growable;
-use super::view::MAX_RANK;
+use super::view::{MAX_RANK, tb_dtype};
 use crate::net::LayerInfo;
 
-/// A layer, a parameter or a buffer; filled by the `_info` functions of graphs and networks.
+/// A layer, a parameter, a buffer or a tensor; filled by the `_info` functions of graphs, networks and tensors.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct tb_tensor_properties {
@@ -13,12 +13,16 @@ pub struct tb_tensor_properties {
     pub struct_size: usize,
     /// Name, PyTorch's where the network comes from there: "features.0.weight"; cut where it has more than 127 bytes.
     pub name: [c_char; 128],
-    /// "parameter", "buffer", or the layer's kind: "conv2d", "relu", "maxpool2d" ...
+    /// "parameter", "buffer", "tensor", or the layer's kind: "conv2d", "relu", "maxpool2d" ...
     pub kind: [c_char; 32],
     /// Number of dimensions.
     pub rank: i32,
     /// Dimensions, of a layer's output without that of the batch.
     pub shape: [i64; 8],
+    /// A `TB_DTYPE_` value; 0 of a graph's layers.
+    pub dtype: tb_dtype,
+    /// 1 where it lies on a GPU, else 0.
+    pub gpu: i32,
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
@@ -31,6 +35,8 @@ unsafe impl Growable for tb_tensor_properties {
             kind: [0; 32],
             rank: 0,
             shape: [0; MAX_RANK],
+            dtype: 0,
+            gpu: 0,
         }
     }
 }

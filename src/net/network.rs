@@ -349,10 +349,10 @@ impl Network {
         let (value, master, dtype) = (tensor.value, tensor.master, tensor.dtype);
         self.parameters_change();
         match master {
-            None => self.write(value, values.bytes()),
+            None => self.write(value, values.bytes()?),
             Some(master) => {
-                self.write(master, values.bytes())?;
-                self.write(value, values.to_tensor().to_dtype(dtype).bytes())
+                self.write(master, values.bytes()?)?;
+                self.write(value, values.to_tensor()?.to_dtype(dtype).bytes())
             }
         }
     }
@@ -476,7 +476,7 @@ impl Network {
 
     /// Overwrites optimizer state.
     pub(crate) fn write_state(&mut self, buffer: BufferId, values: View) -> Result<()> {
-        self.write(buffer, values.bytes())
+        self.write(buffer, values.bytes()?)
     }
 
     /// Prepares calls of an optimizer or a comparison.

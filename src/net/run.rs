@@ -69,7 +69,7 @@ impl Network {
         let planned = self.plan(batch, Mode::Inference)?;
         let forward = planned.forward;
         let (x_buffer, logits) = (planned.buffer(planned.plan.x), planned.buffer(planned.plan.logits));
-        self.write(x_buffer, x.bytes())?;
+        self.write(x_buffer, x.bytes()?)?;
         self.submit(&[forward])?;
         let shape = [batch, self.graph.output_shape()[0]];
         self.read_tensor(logits, self.dtype(), &shape)
@@ -294,7 +294,7 @@ impl Network {
         let slots = [planned.plan.x, planned.plan.labels, planned.plan.loss_value];
         let [x_buffer, label_buffer, loss] = slots.map(|s| planned.buffer(s));
         self.last_loss = Some(loss);
-        self.write(x_buffer, x.bytes())?;
+        self.write(x_buffer, x.bytes()?)?;
         self.write(label_buffer, bytemuck::cast_slice(&labels))?;
         Ok(programs)
     }

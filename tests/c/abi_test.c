@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "dlpack.h"
 
 static tb_engine *engine;
 
@@ -1394,6 +1395,467 @@ static void files(void) {
     for (i = 0; i < 4; i++) CHECK(remove(file(saved[i])) == 0);
 }
 
+/* ---- Tensors on the engine -------------------------------------------------------------------------------------- */
+
+static tb_tensor *tensor_of(tb_dtype dtype, const int64_t *shape, int32_t rank) {
+    tb_tensor *tensor = NULL;
+    OK(tb_tensor_create(engine, dtype, shape, rank, &tensor));
+    return tensor;
+}
+
+static tb_view on(tb_tensor *tensor) {
+    return in(tensor, NULL, 0, TB_DTYPE_TENSOR);
+}
+
+static tb_view_mut onto(tb_tensor *tensor) {
+    return out(tensor, NULL, 0, TB_DTYPE_TENSOR);
+}
+
+/* Operators on tensors of the engine give the bits that they give on the caller's memory. */
+static void tensors_of(tb_dtype dtype, size_t element) {
+    static const int64_t image[4] = {1, 1, 4, 4}, pooled[4] = {1, 1, 2, 2}, flat[1] = {16}, sets[1] = {4};
+    static const int64_t weights[4] = {2, 1, 3, 3}, convolved[4] = {1, 2, 2, 2}, wrong[1] = {15};
+    const double values[16] = {3, 3, 0, 1, 3, 0, 1, 1, -2, 5, 4, 4, 5, 5, 4, 4};
+    unsigned char x[128], w[144], y[64], y2[64], g[32], gx[128], gx2[128], ties[4], ties2[4];
+    tb_tensor *dx, *dw, *dy, *dp, *dg, *dgx, *dties;
+    tb_tensor_properties info;
+    tb_engine_properties properties;
+    tb_kink minimal;
+    tb_view x_view = in(x, image, 4, dtype), w_view = in(w, weights, 4, dtype), g_view = in(g, pooled, 4, dtype);
+    tb_view_mut y_view = out(y, convolved, 4, dtype), y2_view = out(y2, convolved, 4, dtype);
+    tb_view_mut p_view = out(y, pooled, 4, dtype), p2_view = out(y2, pooled, 4, dtype);
+    tb_view_mut gx_view = out(gx, image, 4, dtype), gx2_view = out(gx2, image, 4, dtype);
+    tb_view dx_view, dw_view, dg_view, dx_flat;
+    tb_view_mut dy_view, dp_view, dgx_view, dgx_flat;
+    size_t i;
+    for (i = 0; i < 34; i++) {
+        const double v = i < 16 ? values[i] : (double)(i % 5) - 2;
+        void *to = i < 16 ? x + i * element : w + (i - 16) * element;
+        const float f = (float)v;
+        /* Small whole numbers: their top bits are those of a float. */
+        uint32_t bits;
+        uint16_t half = 0;
+        memcpy(&bits, &f, sizeof bits);
+        if (v != 0) half = (uint16_t)((bits >> 16 & 0x8000) | (((bits >> 23 & 255) - 112) << 10) | (bits >> 13 & 1023));
+        if (element == 8) memcpy(to, &v, 8);
+        if (element == 4) memcpy(to, &f, 4);
+        if (element == 2) memcpy(to, &half, 2);
+    }
+    memcpy(g, x + 9 * element, 4 * element);
+    dx = tensor_of(dtype, image, 4);
+    dw = tensor_of(dtype, weights, 4);
+    dy = tensor_of(dtype, convolved, 4);
+    dp = tensor_of(dtype, pooled, 4);
+    dg = tensor_of(dtype, pooled, 4);
+    dgx = tensor_of(dtype, image, 4);
+    dties = tensor_of(TB_DTYPE_BYTE, sets, 1);
+    dx_view = on(dx), dw_view = on(dw), dg_view = on(dg), dy_view = onto(dy), dp_view = onto(dp), dgx_view = onto(dgx);
+
+    info.struct_size = sizeof info;
+    OK(tb_tensor_info(dx, &info));
+    CHECK(strcmp(info.kind, "tensor") == 0 && info.name[0] == '\0' && info.rank == 4 && info.dtype == dtype);
+    CHECK(memcmp(info.shape, image, sizeof image) == 0);
+    properties.struct_size = sizeof properties;
+    OK(tb_engine_info(engine, &properties));
+    CHECK(info.gpu == (dtype == TB_DTYPE_F64 ? 0 : dtype == TB_DTYPE_F16 ? properties.gpu_f16 : properties.gpu));
+
+    /* Zeros at first; what was written comes back. */
+    memset(gx, 0xff, sizeof gx);
+    OK(tb_tensor_read(dx, &gx_view));
+    for (i = 0; i < 16 * element; i++) CHECK(gx[i] == 0);
+    OK(tb_tensor_write(dx, &x_view));
+    OK(tb_tensor_read(dx, &gx_view));
+    CHECK(memcmp(gx, x, 16 * element) == 0);
+    OK(tb_tensor_write(dw, &w_view));
+    OK(tb_tensor_write(dg, &g_view));
+
+    OK(tb_conv2d_forward(engine, &x_view, &w_view, NULL, NULL, &y_view));
+    OK(tb_conv2d_forward(engine, &dx_view, &dw_view, NULL, NULL, &dy_view));
+    OK(tb_tensor_read(dy, &y2_view));
+    CHECK(memcmp(y, y2, 8 * element) == 0);
+    /* Host and engine mixed. */
+    memset(y2, 0, sizeof y2);
+    OK(tb_conv2d_forward(engine, &dx_view, &w_view, NULL, NULL, &y2_view));
+    CHECK(memcmp(y, y2, 8 * element) == 0);
+
+    OK(tb_maxpool2d_forward(engine, &x_view, NULL, NULL, &p_view, ties, 4));
+    OK(tb_maxpool2d_forward(engine, &dx_view, NULL, NULL, &dp_view, (uint8_t *)dties, TB_TIES_TENSOR));
+    OK(tb_tensor_read(dp, &p2_view));
+    CHECK(memcmp(y, y2, 4 * element) == 0);
+    {
+        tb_view_mut sets_view = out(ties2, sets, 1, TB_DTYPE_BYTE);
+        OK(tb_tensor_read(dties, &sets_view));
+    }
+    CHECK(memcmp(ties, ties2, 4) == 0);
+    kink_of(&minimal, TB_JACOBIAN_MINIMAL, 0, TB_COMPOSITION_EXACT);
+    OK(tb_maxpool2d_backward(engine, &g_view, ties, 4, NULL, &minimal, &gx_view));
+    OK(tb_maxpool2d_backward(engine, &dg_view, (uint8_t *)dties, TB_TIES_TENSOR, NULL, &minimal, &dgx_view));
+    OK(tb_tensor_read(dgx, &gx2_view));
+    CHECK(memcmp(gx, gx2, 16 * element) == 0);
+
+    /* Seen in another shape of as many elements. */
+    dx_flat = in(dx, flat, 1, TB_DTYPE_TENSOR);
+    dgx_flat = out(dgx, flat, 1, TB_DTYPE_TENSOR);
+    OK(tb_relu_forward(engine, &dx_flat, &dgx_flat));
+    OK(tb_relu_forward(engine, &x_view, &gx_view));
+    OK(tb_tensor_read(dgx, &gx2_view));
+    CHECK(memcmp(gx, gx2, 16 * element) == 0);
+    dx_flat.shape = wrong;
+    FAILS(tb_relu_forward(engine, &dx_flat, &dgx_view), TB_STATUS_SHAPE_MISMATCH, "tb_relu_forward", "`x`");
+    FAILS(tb_relu_forward(engine, &dw_view, &dgx_view), TB_STATUS_SHAPE_MISMATCH, "tb_relu_forward", "`y`");
+    /* An output is nothing else of the call. */
+    dgx_view = onto(dx);
+    FAILS(tb_relu_forward(engine, &dx_view, &dgx_view), TB_STATUS_INVALID_ARGUMENT, "tb_relu_forward", "overlap");
+    /* Tie sets are bytes, and bytes are tie sets. */
+    FAILS(tb_maxpool2d_forward(engine, &dx_view, NULL, NULL, &dp_view, (uint8_t *)dg, TB_TIES_TENSOR),
+          TB_STATUS_DTYPE_MISMATCH, "tb_maxpool2d_forward", "`ties`");
+    dx_view = on(dties);
+    FAILS(tb_relu_forward(engine, &dx_view, &dgx_view), TB_STATUS_INVALID_ARGUMENT, "tb_relu_forward", "`x.dtype`");
+    OK(tb_tensor_free(dx));
+    FAILS(tb_tensor_free(dx), TB_STATUS_INVALID_HANDLE, "tb_tensor_free", "`tensor`");
+    dx_view = on(dx);
+    FAILS(tb_relu_forward(engine, &dx_view, &dp_view), TB_STATUS_INVALID_HANDLE, "tb_relu_forward", "`x.data`");
+    OK(tb_tensor_free(dw));
+    OK(tb_tensor_free(dy));
+    OK(tb_tensor_free(dp));
+    OK(tb_tensor_free(dg));
+    OK(tb_tensor_free(dgx));
+    OK(tb_tensor_free(dties));
+    OK(tb_tensor_free(NULL));
+}
+
+static void tensors(void) {
+    static const int64_t shape[1] = {3}, none[2] = {0, 7};
+    static const float three[3] = {-1, 0, 2};
+    float y[3] = {9, 9, 9};
+    tb_engine_options options;
+    tb_engine *other = NULL;
+    tb_tensor *theirs = NULL, *ours, *empty_one;
+    tb_view view = in(three, shape, 1, TB_DTYPE_F32), empty_view;
+    tb_view_mut y_view = out(y, shape, 1, TB_DTYPE_F32), empty_out;
+    tensors_of(TB_DTYPE_F16, 2);
+    tensors_of(TB_DTYPE_F32, 4);
+    tensors_of(TB_DTYPE_F64, 8);
+    empty_one = tensor_of(TB_DTYPE_F32, none, 2);
+    empty_view = on(empty_one);
+    empty_out = out(NULL, none, 2, TB_DTYPE_F32);
+    OK(tb_relu_forward(engine, &empty_view, &empty_out));
+    OK(tb_tensor_free(empty_one));
+
+    /* A tensor outlives its engine, and is no other engine's. */
+    OK(tb_engine_options_init(&options, sizeof options));
+    options.device = TB_DEVICE_CPU;
+    options.threads = 1;
+    OK(tb_engine_create(&options, &other));
+    OK(tb_tensor_create(other, TB_DTYPE_F32, shape, 1, &theirs));
+    ours = tensor_of(TB_DTYPE_F32, shape, 1);
+    {
+        tb_view from = on(theirs);
+        tb_view_mut to = onto(ours);
+        FAILS(tb_relu_forward(engine, &from, &y_view), TB_STATUS_INVALID_ARGUMENT, "tb_relu_forward", "another engine");
+        FAILS(tb_relu_forward(other, &from, &to), TB_STATUS_INVALID_ARGUMENT, "tb_relu_forward", "another engine");
+    }
+    OK(tb_engine_free(other));
+    OK(tb_tensor_write(theirs, &view));
+    OK(tb_tensor_read(theirs, &y_view));
+    CHECK(same(three, y, 3));
+    OK(tb_tensor_free(theirs));
+    OK(tb_tensor_free(ours));
+}
+
+/* ---- DLPack ------------------------------------------------------------------------------------------------------ */
+
+static void dlpack(void) {
+    static const int64_t shape[2] = {2, 3};
+    int64_t dl_shape[2] = {2, 3}, strides[2] = {3, 1}, odd[2] = {1, 2};
+    float values[7] = {9, 1, 2, 3, 4, 5, 6}, y[6];
+    dl_legacy legacy, *made = NULL;
+    dl_versioned versioned, *made_versioned = NULL;
+    tb_view view, host = in(values + 1, shape, 2, TB_DTYPE_F32);
+    tb_view_mut view_mut, y_view = out(y, shape, 2, TB_DTYPE_F32);
+    tb_engine_options options;
+    tb_engine *cpu = NULL;
+    tb_tensor *tensor = NULL;
+    void *managed = NULL;
+    int i;
+    memset(&legacy, 0, sizeof legacy);
+    legacy.tensor.data = values;
+    legacy.tensor.byte_offset = 4;
+    legacy.tensor.device_type = 1;
+    legacy.tensor.ndim = 2;
+    legacy.tensor.code = 2;
+    legacy.tensor.bits = 32;
+    legacy.tensor.lanes = 1;
+    legacy.tensor.shape = dl_shape;
+    memset(&versioned, 0, sizeof versioned);
+    versioned.major = 1;
+    versioned.minor = 9;
+    versioned.tensor = legacy.tensor;
+    versioned.tensor.strides = strides;
+    OK(tb_dlpack_view(&legacy, 0, &view));
+    CHECK(view.data == values + 1 && view.shape == dl_shape && view.rank == 2 && view.dtype == TB_DTYPE_F32);
+    OK(tb_dlpack_view(&versioned, 1, &view));
+    OK(tb_dlpack_view_mut(&versioned, 1, &view_mut));
+    CHECK(view_mut.data == values + 1);
+    OK(tb_relu_forward(engine, &view, &y_view));
+    for (i = 0; i < 6; i++) CHECK(y[i] == values[i + 1]);
+    versioned.flags = 1;
+    OK(tb_dlpack_view(&versioned, 1, &view));
+    FAILS(tb_dlpack_view_mut(&versioned, 1, &view_mut), TB_STATUS_INVALID_ARGUMENT, "tb_dlpack_view_mut", "read-only");
+    versioned.major = 2;
+    FAILS(tb_dlpack_view(&versioned, 1, &view), TB_STATUS_INVALID_ARGUMENT, "tb_dlpack_view", "version");
+    versioned.major = 1;
+    versioned.tensor.strides = odd;
+    FAILS(tb_dlpack_view(&versioned, 1, &view), TB_STATUS_INVALID_ARGUMENT, "tb_dlpack_view", "strides");
+    versioned.tensor.strides = NULL;
+    versioned.tensor.device_type = 2;
+    FAILS(tb_dlpack_view(&versioned, 1, &view), TB_STATUS_INVALID_ARGUMENT, "tb_dlpack_view", "device");
+    versioned.tensor.device_type = 1;
+    versioned.tensor.code = 0;
+    FAILS(tb_dlpack_view(&versioned, 1, &view), TB_STATUS_DTYPE_MISMATCH, "tb_dlpack_view", "managed");
+    versioned.tensor.code = 2;
+    versioned.tensor.lanes = 4;
+    FAILS(tb_dlpack_view(&versioned, 1, &view), TB_STATUS_DTYPE_MISMATCH, "tb_dlpack_view", "lanes");
+    versioned.tensor.lanes = 1;
+    versioned.tensor.ndim = 9;
+    FAILS(tb_dlpack_view(&versioned, 1, &view), TB_STATUS_INVALID_ARGUMENT, "tb_dlpack_view", "rank");
+
+    /* The caller's memory is copied. */
+    OK(tb_dlpack_export(&host, 0, &managed));
+    made = managed;
+    CHECK(made->tensor.data != values + 1 && made->tensor.ndim == 2 && made->tensor.code == 2);
+    CHECK(made->tensor.bits == 32 && made->tensor.lanes == 1 && made->tensor.device_type == 1);
+    CHECK(made->tensor.shape[0] == 2 && made->tensor.shape[1] == 3 && made->tensor.strides[0] == 3);
+    CHECK(made->tensor.strides[1] == 1 && made->tensor.byte_offset == 0);
+    CHECK(same(made->tensor.data, values + 1, 6));
+    OK(tb_dlpack_view(made, 0, &view)); /* what goes out comes in */
+    made->deleter(made);
+
+    /* A tensor of a CPU engine is shared, and outlives its handle. */
+    OK(tb_engine_options_init(&options, sizeof options));
+    options.device = TB_DEVICE_CPU;
+    options.threads = 1;
+    OK(tb_engine_create(&options, &cpu));
+    OK(tb_tensor_create(cpu, TB_DTYPE_F32, shape, 2, &tensor));
+    view = on(tensor);
+    OK(tb_dlpack_export(&view, 1, &managed));
+    made_versioned = managed;
+    CHECK(made_versioned->major == 1 && made_versioned->flags == 0);
+    OK(tb_tensor_write(tensor, &host));
+    CHECK(same(made_versioned->tensor.data, values + 1, 6));
+    ((float *)made_versioned->tensor.data)[5] = 60;
+    OK(tb_tensor_read(tensor, &y_view));
+    CHECK(y[5] == 60);
+    OK(tb_tensor_free(tensor));
+    OK(tb_engine_free(cpu));
+    CHECK(same(made_versioned->tensor.data, values + 1, 5));
+    made_versioned->deleter(made_versioned);
+}
+
+/* ---- Adapters, data sets, profiles -------------------------------------------------------------------------------- */
+
+static void adapter_list(void) {
+    static tb_adapter_properties list[16];
+    tb_engine_properties info;
+    size_t count = 99, i, found = 0;
+    if (getenv("TIEBREAK_TEST_CPU_ONLY")) return;
+    info.struct_size = sizeof info;
+    OK(tb_engine_info(engine, &info));
+    OK(tb_adapters(NULL, 0, &count));
+    CHECK(count < 99 && (count > 0 || !info.gpu));
+    list[0].struct_size = sizeof list[0];
+    OK(tb_adapters(list, 16, &count));
+    for (i = 0; i < count && i < 16; i++) {
+        CHECK(list[i].name[0] && list[i].driver[0] && list[i].struct_size == sizeof list[0]);
+        CHECK(list[i].kind >= TB_ADAPTER_OTHER && list[i].kind <= TB_ADAPTER_SOFTWARE);
+        CHECK(list[i].largest_buffer > 0 && list[i].largest_binding > 0);
+        found += strcmp(list[i].name, info.name) == 0 && list[i].f16 == info.gpu_f16 && !list[i].unusable[0];
+    }
+    CHECK(found > 0 || !info.gpu);
+}
+
+typedef struct heard {
+    uint64_t calls, last, total, stop_at;
+} heard;
+
+static int32_t hear(uint64_t done, uint64_t total, void *user_data) {
+    heard *h = user_data;
+    CHECK(done <= total && (h->calls == 0 || done >= h->last));
+    h->calls++;
+    h->last = done;
+    h->total = total;
+    return h->calls == h->stop_at;
+}
+
+static void datasets(void) {
+    static const int64_t own_shape[3] = {1, 2, 2}, own_labels[3] = {2, 0, 1};
+    static const uint8_t own_pixels[12] = {0, 255, 51, 102, 1, 2, 3, 4, 250, 251, 252, 253};
+    static const int64_t one_shape[4] = {2, 1, 2, 2}, batch_shape[4] = {4, 1, 28, 28};
+    static float batch[4 * PIXELS], again[4 * PIXELS];
+    const size_t indices[4] = {3, 1, 99, 0}, own_indices[2] = {0, 2}, beyond[1] = {100};
+    size_t order[100], other[100], seen[100] = {0}, correct, i;
+    float x[8];
+    int64_t labels[4];
+    double loss;
+    tb_dataset *digits = NULL, *own = NULL, *train = NULL, *test = NULL;
+    tb_dataset_properties info;
+    tb_dataset_options options;
+    tb_augmentation augmentation;
+    tb_network *network = NULL;
+    tb_optimizer *optimizer = NULL;
+    tb_epoch_report report;
+    tb_view_mut x_view = out(x, one_shape, 4, TB_DTYPE_F32), batch_view = out(batch, batch_shape, 4, TB_DTYPE_F32);
+    tb_view_mut again_view = out(again, batch_shape, 4, TB_DTYPE_F32), device_view;
+    tb_tensor *device;
+    heard h = {0, 0, 0, 0};
+
+    OK(tb_dataset_digits(100, 7, hear, &h, &digits));
+    CHECK(h.calls == 2 && h.last == 100 && h.total == 100);
+    info.struct_size = sizeof info;
+    OK(tb_dataset_info(digits, &info));
+    CHECK(info.count == 100 && info.classes == 10 && strcmp(info.name, "digits") == 0);
+    CHECK(info.shape[0] == 1 && info.shape[1] == 28 && info.shape[2] == 28 && info.mean[0] == 0.5 && info.std[0] == 0.5);
+    h.calls = 0;
+    h.stop_at = 1;
+    FAILS(tb_dataset_digits(100, 7, hear, &h, &own), TB_STATUS_CANCELLED, "tb_dataset_digits", "cancelled");
+    CHECK(own == NULL);
+
+    OK(tb_dataset_order(digits, 1, 0, order, 100));
+    OK(tb_dataset_order(digits, 1, 0, other, 100));
+    CHECK(memcmp(order, other, sizeof order) == 0);
+    OK(tb_dataset_order(digits, 1, 1, other, 100));
+    CHECK(memcmp(order, other, sizeof order) != 0);
+    for (i = 0; i < 100; i++) seen[order[i]]++;
+    for (i = 0; i < 100; i++) CHECK(seen[i] == 1);
+
+    OK(tb_dataset_batch(digits, indices, 4, NULL, &batch_view, labels));
+    for (i = 0; i < 4; i++) CHECK(labels[i] >= 0 && labels[i] < 10);
+    device = tensor_of(TB_DTYPE_F32, batch_shape, 4);
+    device_view = onto(device);
+    OK(tb_dataset_batch(digits, indices, 4, NULL, &device_view, labels));
+    OK(tb_tensor_read(device, &again_view));
+    CHECK(same(batch, again, 4 * PIXELS));
+    OK(tb_augmentation_init(&augmentation, sizeof augmentation));
+    OK(tb_dataset_batch(digits, indices, 4, &augmentation, &again_view, labels));
+    CHECK(same(batch, again, 4 * PIXELS)); /* nothing is changed by default */
+    augmentation.crop_padding = 4;
+    augmentation.horizontal_flip = 1;
+    OK(tb_dataset_batch(digits, indices, 4, &augmentation, &again_view, labels));
+    CHECK(!same(batch, again, 4 * PIXELS));
+    FAILS(tb_dataset_batch(digits, beyond, 1, NULL, &batch_view, labels), TB_STATUS_SHAPE_MISMATCH, "tb_dataset_batch",
+          "`x`");
+
+    OK(tb_dataset_create("own", own_pixels, own_shape, own_labels, 3, 3, &own));
+    OK(tb_dataset_batch(own, own_indices, 2, NULL, &x_view, labels));
+    CHECK(x[0] == -1 && x[1] == 1 && near(x[2], -0.6, 1e-6) && near(x[4], 245 / 127.5 - 1 + 5 / 127.5, 1e-6));
+    CHECK(labels[0] == 2 && labels[1] == 1);
+    OK(tb_dataset_free(own));
+
+    /* A network reads a batch from the engine, and learns in epochs. */
+    OK(tb_network_create(engine, "lenet5", NULL, NULL, &network));
+    {
+        static const int64_t logits_shape[2] = {4, 10};
+        float logits[40], logits2[40];
+        tb_view host = in(batch, batch_shape, 4, TB_DTYPE_F32), there = on(device);
+        tb_view_mut logits_view = out(logits, logits_shape, 2, TB_DTYPE_F32);
+        tb_tensor *dlogits = tensor_of(TB_DTYPE_F32, logits_shape, 2);
+        tb_view_mut there_view = onto(dlogits), logits2_view = out(logits2, logits_shape, 2, TB_DTYPE_F32);
+        OK(tb_network_forward(network, &host, &logits_view));
+        OK(tb_network_forward(network, &there, &there_view));
+        OK(tb_tensor_read(dlogits, &logits2_view));
+        CHECK(same(logits, logits2, 40));
+        OK(tb_tensor_free(dlogits));
+    }
+    OK(tb_optimizer_create(network, NULL, &optimizer));
+    report.struct_size = sizeof report;
+    h.calls = h.last = 0;
+    h.stop_at = 3;
+    FAILS(tb_optimizer_train_epoch(optimizer, digits, 32, 1, 0, NULL, hear, &h, &report), TB_STATUS_CANCELLED,
+          "tb_optimizer_train_epoch", "cancelled");
+    CHECK(report.steps == 2 && report.skipped == 0 && report.loss > 0);
+    h.calls = h.last = h.stop_at = 0;
+    OK(tb_optimizer_train_epoch(optimizer, digits, 32, 1, 1, &augmentation, hear, &h, &report));
+    CHECK(report.steps == 4 && h.calls == 5 && h.last == 100 && near(report.loss, log(10.0), 0.5));
+    h.calls = h.last = 0;
+    OK(tb_network_evaluate_dataset(network, digits, 64, hear, &h, &loss, &correct));
+    CHECK(near(loss, log(10.0), 0.5) && correct <= 100 && h.last == 100 && h.calls == 3);
+    OK(tb_optimizer_train_epoch(optimizer, digits, 50, 1, 2, NULL, NULL, NULL, NULL));
+    OK(tb_optimizer_free(optimizer));
+    OK(tb_network_free(network));
+    OK(tb_tensor_free(device));
+    OK(tb_dataset_free(digits));
+    FAILS(tb_dataset_info(digits, &info), TB_STATUS_INVALID_HANDLE, "tb_dataset_info", "`dataset`");
+
+    OK(tb_dataset_options_init(&options, sizeof options));
+    CHECK(options.image_size == 224 && options.limit_per_class == 0 && options.limit == 0);
+    FAILS(tb_dataset_open("/no/such/folder", &options, NULL, NULL, &train, &test), TB_STATUS_IO, "tb_dataset_open",
+          "/no/such/folder");
+    CHECK(train == NULL && test == NULL);
+    if (getenv("TIEBREAK_TEST_MNIST")) { /* a small one, written by the test that runs this */
+        h.calls = h.last = 0;
+        options.limit = 32;
+        OK(tb_dataset_open(getenv("TIEBREAK_TEST_MNIST"), &options, hear, &h, &train, &test));
+        CHECK(h.last == 4 && h.total == 4);
+        OK(tb_dataset_info(train, &info));
+        CHECK(info.count == 32 && info.classes == 10 && info.shape[1] == 28);
+        OK(tb_dataset_info(test, &info));
+        CHECK(info.count == 32);
+        OK(tb_dataset_free(train));
+        OK(tb_dataset_free(test));
+        h.calls = h.last = 0;
+        h.stop_at = 2;
+        FAILS(tb_dataset_open(getenv("TIEBREAK_TEST_MNIST"), NULL, hear, &h, &train, &test), TB_STATUS_CANCELLED,
+              "tb_dataset_open", "cancelled");
+        CHECK(train == NULL && test == NULL);
+    }
+}
+
+/* Every convolution and linear layer's products are in the work of a step, and in its profile. */
+static void profile(void) {
+    static float x[BATCH * PIXELS];
+    static const int64_t x_shape[4] = {BATCH, 1, 28, 28};
+    static tb_kernel_profile kernels[256];
+    int64_t labels[BATCH];
+    size_t count = 0, i, optimizers_seen = 0;
+    uint64_t operations = 0;
+    tb_network *network = NULL;
+    tb_optimizer *optimizer = NULL;
+    tb_optimizer_properties state;
+    tb_work forward, training;
+    tb_view x_view = in(x, x_shape, 4, TB_DTYPE_F32);
+    tb_status status;
+    pictures(x, labels);
+    OK(tb_network_create(engine, "lenet5", NULL, NULL, &network));
+    forward.struct_size = training.struct_size = sizeof forward;
+    OK(tb_network_work(network, BATCH, 0, &forward));
+    OK(tb_network_work(network, BATCH, 1, &training));
+    /* Two convolutions and three linear layers. */
+    CHECK(forward.operations == 2 * BATCH *
+                                    (uint64_t)(6 * 24 * 24 * 25 + 16 * 8 * 8 * 150 + 256 * 120 + 120 * 84 + 84 * 10));
+    CHECK(training.operations > 2 * forward.operations && training.operations < 3 * forward.operations);
+    CHECK(training.bytes > forward.bytes && forward.bytes > sizeof x);
+    OK(tb_optimizer_create(network, NULL, &optimizer));
+    kernels[0].struct_size = sizeof kernels[0];
+    status = tb_optimizer_profile_step(optimizer, &x_view, labels, BATCH, kernels, 256, &count);
+    if (status != TB_STATUS_UNSUPPORTED) { /* a GPU without timestamps */
+        CHECK(status == TB_STATUS_OK && count > 20 && count <= 256);
+        for (i = 0; i < count; i++) {
+            CHECK(kernels[i].layer[0] && kernels[i].kernel[0] && kernels[i].seconds >= 0);
+            operations += kernels[i].operations;
+            optimizers_seen += strcmp(kernels[i].layer, "optimizer") == 0;
+        }
+        CHECK(operations == training.operations && optimizers_seen >= 10);
+        i = count;
+        OK(tb_optimizer_profile_step(optimizer, &x_view, labels, BATCH, kernels, 1, &count));
+        CHECK(count == i);
+        state.struct_size = sizeof state;
+        OK(tb_optimizer_info(optimizer, &state));
+        CHECK(state.steps == 2);
+    }
+    OK(tb_optimizer_free(optimizer));
+    OK(tb_network_free(network));
+}
+
 /* Structs of a newer program, with fields that this library does not know, and of a broken one. */
 static void struct_sizes(void) {
     struct newer_kink {
@@ -1441,6 +1903,20 @@ static void struct_sizes(void) {
     info.info.struct_size = 0;
     FAILS(tb_engine_info(other, &info.info), TB_STATUS_INVALID_ARGUMENT, "tb_engine_info", "struct_size");
     OK(tb_engine_free(other));
+    /* An older program, whose struct ends where the first release's did. */
+    {
+        static const int64_t three[1] = {3};
+        tb_tensor *tensor = NULL;
+        tb_tensor_properties older;
+        OK(tb_tensor_create(engine, TB_DTYPE_F32, three, 1, &tensor));
+        memset(&older, 0x55, sizeof older);
+        older.struct_size = 240;
+        OK(tb_tensor_info(tensor, &older));
+        CHECK(older.struct_size == 240 && older.shape[0] == 3 && older.dtype == 0x55555555);
+        older.struct_size = 239;
+        FAILS(tb_tensor_info(tensor, &older), TB_STATUS_INVALID_ARGUMENT, "tb_tensor_info", "struct_size");
+        OK(tb_tensor_free(tensor));
+    }
     options.more = 1;
     FAILS(tb_engine_create(&options.options, &other), TB_STATUS_INVALID_ARGUMENT, "tb_engine_create", "newer version");
     CHECK(other == NULL);
@@ -1474,6 +1950,11 @@ int main(int argc, char **argv) {
     memory_limit();
     census();
     files();
+    tensors();
+    dlpack();
+    adapter_list();
+    datasets();
+    profile();
     struct_sizes();
     OK(tb_engine_free(engine));
     return finish("abi_test");

@@ -113,12 +113,70 @@ FIELD(tb_optimizer_options, loss_scale, 120);
 FIELD(tb_optimizer_options, growth_factor, 128);
 FIELD(tb_optimizer_options, backoff_factor, 136);
 
-LAYOUT(sizeof(tb_tensor_properties) == 240);
+LAYOUT(sizeof(tb_tensor_properties) == 248);
 FIELD(tb_tensor_properties, struct_size, 0);
 FIELD(tb_tensor_properties, name, 8);
 FIELD(tb_tensor_properties, kind, 136);
 FIELD(tb_tensor_properties, rank, 168);
 FIELD(tb_tensor_properties, shape, 176);
+FIELD(tb_tensor_properties, dtype, 240);
+FIELD(tb_tensor_properties, gpu, 244);
+
+LAYOUT(sizeof(tb_adapter_properties) == 808);
+FIELD(tb_adapter_properties, struct_size, 0);
+FIELD(tb_adapter_properties, name, 8);
+FIELD(tb_adapter_properties, driver, 264);
+FIELD(tb_adapter_properties, kind, 520);
+FIELD(tb_adapter_properties, f16, 524);
+FIELD(tb_adapter_properties, timestamps, 528);
+FIELD(tb_adapter_properties, reserved, 532);
+FIELD(tb_adapter_properties, largest_buffer, 536);
+FIELD(tb_adapter_properties, largest_binding, 544);
+FIELD(tb_adapter_properties, unusable, 552);
+
+LAYOUT(sizeof(tb_work) == 24);
+FIELD(tb_work, struct_size, 0);
+FIELD(tb_work, operations, 8);
+FIELD(tb_work, bytes, 16);
+
+LAYOUT(sizeof(tb_kernel_profile) == 224);
+FIELD(tb_kernel_profile, struct_size, 0);
+FIELD(tb_kernel_profile, layer, 8);
+FIELD(tb_kernel_profile, kernel, 136);
+FIELD(tb_kernel_profile, seconds, 200);
+FIELD(tb_kernel_profile, operations, 208);
+FIELD(tb_kernel_profile, bytes, 216);
+
+LAYOUT(sizeof(tb_dataset_options) == 32);
+FIELD(tb_dataset_options, struct_size, 0);
+FIELD(tb_dataset_options, image_size, 8);
+FIELD(tb_dataset_options, limit_per_class, 16);
+FIELD(tb_dataset_options, limit, 24);
+
+LAYOUT(sizeof(tb_dataset_properties) == 248);
+FIELD(tb_dataset_properties, struct_size, 0);
+FIELD(tb_dataset_properties, count, 8);
+FIELD(tb_dataset_properties, classes, 16);
+FIELD(tb_dataset_properties, shape, 24);
+FIELD(tb_dataset_properties, name, 48);
+FIELD(tb_dataset_properties, fingerprint, 176);
+FIELD(tb_dataset_properties, reserved, 180);
+FIELD(tb_dataset_properties, mean, 184);
+FIELD(tb_dataset_properties, std, 216);
+
+LAYOUT(sizeof(tb_augmentation) == 40);
+FIELD(tb_augmentation, struct_size, 0);
+FIELD(tb_augmentation, crop_padding, 8);
+FIELD(tb_augmentation, horizontal_flip, 16);
+FIELD(tb_augmentation, reserved, 20);
+FIELD(tb_augmentation, seed, 24);
+FIELD(tb_augmentation, epoch, 32);
+
+LAYOUT(sizeof(tb_epoch_report) == 32);
+FIELD(tb_epoch_report, struct_size, 0);
+FIELD(tb_epoch_report, loss, 8);
+FIELD(tb_epoch_report, steps, 16);
+FIELD(tb_epoch_report, skipped, 24);
 
 LAYOUT(sizeof(tb_zoo_options) == 64);
 FIELD(tb_zoo_options, struct_size, 0);
@@ -239,7 +297,10 @@ LAYOUT(TB_STATUS_INVALID_ARGUMENT == 3 && TB_STATUS_SHAPE_MISMATCH == 4 && TB_ST
 LAYOUT(TB_STATUS_NOT_FOUND == 6 && TB_STATUS_IO == 7 && TB_STATUS_FORMAT == 8 && TB_STATUS_UNSUPPORTED == 9);
 LAYOUT(TB_STATUS_DEVICE == 10 && TB_STATUS_DEVICE_LOST == 11 && TB_STATUS_OUT_OF_MEMORY == 12);
 LAYOUT(TB_STATUS_CANCELLED == 13 && TB_STATUS_PANIC == 255);
-LAYOUT(TB_DTYPE_F16 == 1 && TB_DTYPE_F32 == 2 && TB_DTYPE_F64 == 3);
+LAYOUT(TB_DTYPE_F16 == 1 && TB_DTYPE_F32 == 2 && TB_DTYPE_F64 == 3 && TB_DTYPE_BYTE == 4 && TB_DTYPE_TENSOR == 16);
+LAYOUT(TB_TIES_TENSOR == (size_t)1 << 62);
+LAYOUT(TB_ADAPTER_OTHER == 0 && TB_ADAPTER_DISCRETE == 1 && TB_ADAPTER_INTEGRATED == 2);
+LAYOUT(TB_ADAPTER_VIRTUAL == 3 && TB_ADAPTER_SOFTWARE == 4);
 LAYOUT(TB_DEVICE_AUTO == 0 && TB_DEVICE_CPU == 1 && TB_DEVICE_GPU == 2);
 LAYOUT(TB_LOG_LEVEL_WARNING == 1 && TB_LOG_LEVEL_INFO == 2);
 LAYOUT(TB_KINK_MAXPOOL == 0 && TB_KINK_RELU == 1 && TB_KINK_NORM_POOL == 2);

@@ -12,13 +12,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #ifdef __linux__
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <unistd.h>
 #endif
 
 #include "check.h"
+#include "dlpack.h"
 
 enum { SLOTS = 9, RANK = 10, DOUBLES = 4096, BATCH = 2, PIXELS = 28 * 28, CLASSES = 10 };
 enum { PARAMETERS = 18, CENSUS = 4 + 2 * 5, NODES = 2 }; /* of lenet5_bn */
@@ -65,7 +67,7 @@ typedef struct arguments {
     size_t more_count;
 } arguments;
 
-typedef enum handle_kind { NONE, ENGINE, GRAPH, NETWORK, OPTIMIZER } handle_kind;
+typedef enum handle_kind { NONE, ENGINE, GRAPH, NETWORK, OPTIMIZER, TENSOR, DATASET } handle_kind;
 
 /* What kind of struct an options pointer points to. */
 typedef enum options_kind {
@@ -77,7 +79,9 @@ typedef enum options_kind {
     ZOO,
     NETWORK_OPTIONS,
     OPTIMIZER_OPTIONS,
-    SCHEDULE
+    SCHEDULE,
+    DATASET_OPTIONS,
+    AUGMENTATION
 } options_kind;
 
 typedef struct function {
@@ -93,6 +97,8 @@ static tb_engine *engine;
 static tb_graph *graph, *finished; /* the first grows, the second is a whole network */
 static tb_network *network;
 static tb_optimizer *optimizer;
+static tb_tensor *device_tensor; /* [2, 3, 4] of f32 */
+static tb_dataset *dataset;      /* 10 digits */
 
 static double memory[SLOTS + 1][DOUBLES], large[BATCH * 6 * 24 * 24 * 2];
 static union {
@@ -104,6 +110,8 @@ static union {
     tb_network_options network;
     tb_optimizer_options optimizer;
     tb_schedule schedule;
+    tb_dataset_options dataset;
+    tb_augmentation augmentation;
     unsigned char room[512];
 } options;
 static union {
@@ -116,6 +124,12 @@ static tb_comparison comparisons[2];
 static tb_difference differences[2 * PARAMETERS];
 static tb_norms norms[PARAMETERS];
 static tb_census_entry entries[CENSUS];
+static tb_kernel_profile kernels[4];
+static tb_adapter_properties adapters[1];
+static size_t indices[10];
+static dl_legacy legacy;
+static dl_versioned versioned;
+static int64_t dl_shape[2], dl_strides[2];
 static union {
     tb_kink kink;
     unsigned char room[512];
@@ -129,6 +143,9 @@ static union {
     tb_memory_plan plan;
     tb_optimizer_properties optimizer;
     tb_step_report report;
+    tb_epoch_report epoch;
+    tb_work work;
+    tb_dataset_properties dataset;
     tb_kink kink;
     unsigned char room[2048];
 } properties;
@@ -928,6 +945,183 @@ static tb_status c_schedule(arguments *a) {
     return tb_schedule_learning_rate(a->options, a->number, 3, a->loss);
 }
 
+static void p_work(arguments *a) {
+    a->struct_size = properties.work.struct_size = sizeof properties.work;
+    a->index = 64;
+}
+static tb_status c_work(arguments *a) {
+    return tb_network_work(a->handle, a->index, 1, a->properties);
+}
+static void p_profile_step(arguments *a) {
+    p_batch(a);
+    a->array = kernels;
+    a->array_count = 4;
+    kernels[0].struct_size = sizeof kernels[0];
+}
+static tb_status c_profile_step(arguments *a) {
+    return tb_optimizer_profile_step(a->handle, IN(0), a->labels, a->label_count, a->array, a->array_count, a->size_out);
+}
+static void p_adapters(arguments *a) {
+    a->array = adapters;
+    a->array_count = 1;
+    adapters[0].struct_size = sizeof adapters[0];
+}
+static tb_status c_adapters(arguments *a) {
+    return tb_adapters(a->array, a->array_count, a->size_out);
+}
+
+static void p_tensor_create(arguments *a) {
+    static const int64_t right_shape[4] = {2, 3, 4, 5};
+    memcpy(x_shape, right_shape, sizeof x_shape);
+    a->flag = TB_DTYPE_F32;
+    a->index = 4;
+}
+static tb_status c_tensor_create(arguments *a) {
+    tb_status status = tb_tensor_create(a->handle, a->flag, a->x_shape, (int32_t)a->index, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_tensor_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+static void p_device_tensor_info(arguments *a) {
+    a->struct_size = properties.tensor.struct_size = sizeof properties.tensor;
+}
+static tb_status c_device_tensor_info(arguments *a) {
+    return tb_tensor_info(a->handle, a->properties);
+}
+static void p_tensor_write(arguments *a) {
+    tensor(a, "values", 0, 3, 2, 3, 4, 0);
+}
+static tb_status c_tensor_write(arguments *a) {
+    return tb_tensor_write(a->handle, IN(0));
+}
+static void p_tensor_read(arguments *a) {
+    tensor(a, "values", 1, 3, 2, 3, 4, 0);
+}
+static tb_status c_tensor_read(arguments *a) {
+    return tb_tensor_read(a->handle, OUT(0));
+}
+
+static void p_dlpack(arguments *a) {
+    memset(&legacy, 0, sizeof legacy);
+    dl_shape[0] = 2, dl_shape[1] = 3, dl_strides[0] = 3, dl_strides[1] = 1;
+    legacy.tensor.data = memory[0];
+    legacy.tensor.device_type = 1;
+    legacy.tensor.ndim = 2;
+    legacy.tensor.code = 2;
+    legacy.tensor.bits = 32;
+    legacy.tensor.lanes = 1;
+    legacy.tensor.shape = dl_shape;
+    legacy.tensor.strides = dl_strides;
+    memset(&versioned, 0, sizeof versioned);
+    versioned.major = 1;
+    versioned.tensor = legacy.tensor;
+    a->flag = 1;
+    a->array = &versioned;
+}
+static tb_view view_room;
+static tb_view_mut view_mut_room;
+static tb_status c_dlpack_view(arguments *a) {
+    return tb_dlpack_view(a->array, a->flag, a->properties ? &view_room : NULL);
+}
+static tb_status c_dlpack_view_mut(arguments *a) {
+    return tb_dlpack_view_mut(a->array, a->flag, a->properties ? &view_mut_room : NULL);
+}
+static void p_dlpack_export(arguments *a) {
+    memcpy(x_shape, dl_shape, sizeof dl_shape);
+    x_shape[0] = 2, x_shape[1] = 3;
+    view_room.data = memory[0];
+    view_room.shape = x_shape;
+    view_room.rank = 2;
+    view_room.dtype = TB_DTYPE_F32;
+    a->array = &view_room;
+}
+static tb_status c_dlpack_export(arguments *a) {
+    tb_status status = tb_dlpack_export(a->array, a->flag, a->handle_out);
+    if (status == TB_STATUS_OK) ((dl_legacy *)handle_room)->deleter(handle_room);
+    return status;
+}
+
+static int32_t stop_at_once(uint64_t done, uint64_t total, void *user_data) {
+    (void)done;
+    (void)total;
+    (void)user_data;
+    return 1;
+}
+/* `index` of 1 means a callback that stops at once. */
+#define PROGRESS (a->index == 1 ? stop_at_once : NULL)
+
+static void p_dataset_open(arguments *a) {
+    OK(tb_dataset_options_init(&options.dataset, sizeof options.dataset));
+    a->name = file("misuse_images");
+    a->more = &node_room; /* where the second handle goes */
+}
+static tb_status c_dataset_open(arguments *a) {
+    /* No data set is there: what the call is to find out last. */
+    tb_dataset *test = NULL;
+    tb_status status = tb_dataset_open(a->name, a->options, PROGRESS, NULL, a->handle_out, a->more ? &test : NULL);
+    CHECK(status != TB_STATUS_OK && (!a->handle_out || !handle_room));
+    return status == TB_STATUS_IO && strstr(tb_last_error_message(), "neither MNIST") ? TB_STATUS_OK : status;
+}
+static void p_dataset_digits(arguments *a) {
+    a->label_count = 3;
+}
+static tb_status c_dataset_digits(arguments *a) {
+    tb_status status = tb_dataset_digits(a->label_count, 1, PROGRESS, NULL, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_dataset_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+static void p_dataset_create(arguments *a) {
+    strcpy(name_room, "own");
+    x_shape[0] = 1, x_shape[1] = x_shape[2] = 2;
+    a->array_count = CLASSES;
+}
+static tb_status c_dataset_create(arguments *a) {
+    tb_status status = tb_dataset_create(a->name, a->bytes, a->x_shape, a->labels, a->label_count, a->array_count,
+                                         a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_dataset_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+static void p_dataset_info(arguments *a) {
+    a->struct_size = properties.dataset.struct_size = sizeof properties.dataset;
+}
+static tb_status c_dataset_info(arguments *a) {
+    return tb_dataset_info(a->handle, a->properties);
+}
+static void p_dataset_order(arguments *a) {
+    a->array = indices;
+    a->array_count = 10;
+}
+static tb_status c_dataset_order(arguments *a) {
+    return tb_dataset_order(a->handle, 1, 2, a->array, a->array_count);
+}
+static void p_dataset_batch(arguments *a) {
+    OK(tb_augmentation_init(&options.augmentation, sizeof options.augmentation));
+    indices[0] = 9, indices[1] = 0;
+    a->array = indices;
+    a->array_count = 2;
+    a->flag = TB_DTYPE_F32;
+    x_shape[0] = 2, x_shape[1] = 1, x_shape[2] = x_shape[3] = 28;
+}
+static tb_status c_dataset_batch(arguments *a) {
+    tb_view_mut x = {large, a->x_shape, 4, a->flag};
+    return tb_dataset_batch(a->handle, a->array, a->array_count, a->options, a->properties ? &x : NULL, a->labels);
+}
+static void p_train_epoch(arguments *a) {
+    OK(tb_augmentation_init(&options.augmentation, sizeof options.augmentation));
+    a->array = dataset;
+    a->array_count = 5;
+    a->struct_size = properties.epoch.struct_size = sizeof properties.epoch;
+}
+static tb_status c_train_epoch(arguments *a) {
+    return tb_optimizer_train_epoch(a->handle, a->array, a->array_count, 1, 0, a->options, PROGRESS, NULL, a->properties);
+}
+static void p_evaluate_dataset(arguments *a) {
+    a->array = dataset;
+    a->array_count = 5;
+}
+static tb_status c_evaluate_dataset(arguments *a) {
+    return tb_network_evaluate_dataset(a->handle, a->array, a->array_count, PROGRESS, NULL, a->loss, a->size_out);
+}
+
 static const function functions[] = {
     {"tb_engine_create", c_engine_create, p_engine_create, NONE, ENGINE_OPTIONS, 0},
     {"tb_engine_info", c_engine_info, p_engine_info, ENGINE, NO_OPTIONS, 0},
@@ -1016,6 +1210,24 @@ static const function functions[] = {
     {"tb_optimizer_save", c_optimizer_save, p_optimizer_file, OPTIMIZER, NO_OPTIONS, 0},
     {"tb_optimizer_load", c_optimizer_load, p_optimizer_file, OPTIMIZER, NO_OPTIONS, 0},
     {"tb_schedule_learning_rate", c_schedule, p_schedule, NONE, SCHEDULE, 0},
+    {"tb_network_work", c_work, p_work, NETWORK, NO_OPTIONS, 0},
+    {"tb_optimizer_profile_step", c_profile_step, p_profile_step, OPTIMIZER, NO_OPTIONS, 0},
+    {"tb_adapters", c_adapters, p_adapters, NONE, NO_OPTIONS, 0},
+    {"tb_tensor_create", c_tensor_create, p_tensor_create, ENGINE, NO_OPTIONS, 0},
+    {"tb_tensor_info", c_device_tensor_info, p_device_tensor_info, TENSOR, NO_OPTIONS, 0},
+    {"tb_tensor_write", c_tensor_write, p_tensor_write, TENSOR, NO_OPTIONS, 0},
+    {"tb_tensor_read", c_tensor_read, p_tensor_read, TENSOR, NO_OPTIONS, 0},
+    {"tb_dlpack_view", c_dlpack_view, p_dlpack, NONE, NO_OPTIONS, 0},
+    {"tb_dlpack_view_mut", c_dlpack_view_mut, p_dlpack, NONE, NO_OPTIONS, 0},
+    {"tb_dlpack_export", c_dlpack_export, p_dlpack_export, NONE, NO_OPTIONS, 0},
+    {"tb_dataset_open", c_dataset_open, p_dataset_open, NONE, DATASET_OPTIONS, 0},
+    {"tb_dataset_digits", c_dataset_digits, p_dataset_digits, NONE, NO_OPTIONS, 0},
+    {"tb_dataset_create", c_dataset_create, p_dataset_create, NONE, NO_OPTIONS, 0},
+    {"tb_dataset_info", c_dataset_info, p_dataset_info, DATASET, NO_OPTIONS, 0},
+    {"tb_dataset_order", c_dataset_order, p_dataset_order, DATASET, NO_OPTIONS, 0},
+    {"tb_dataset_batch", c_dataset_batch, p_dataset_batch, DATASET, AUGMENTATION, 0},
+    {"tb_optimizer_train_epoch", c_train_epoch, p_train_epoch, OPTIMIZER, AUGMENTATION, 0},
+    {"tb_network_evaluate_dataset", c_evaluate_dataset, p_evaluate_dataset, NETWORK, NO_OPTIONS, 0},
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
@@ -1027,6 +1239,8 @@ static void *handle_of(handle_kind kind) {
     case GRAPH: return graph;
     case NETWORK: return network;
     case OPTIMIZER: return optimizer;
+    case TENSOR: return device_tensor;
+    case DATASET: return dataset;
     default: return NULL;
     }
 }
@@ -1080,7 +1294,7 @@ static void handles(const function *f, arguments *a) {
     wrong(f, a, TB_STATUS_NULL_POINTER, "argument `", "a NULL handle");
     a->handle = stale;
     wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a stale handle");
-    for (i = ENGINE; i <= OPTIMIZER; i++) {
+    for (i = ENGINE; i <= DATASET; i++) {
         if (i == (int)f->handle) continue;
         a->handle = handle_of((handle_kind)i);
         wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a handle of another type");
@@ -1097,7 +1311,7 @@ static void handles(const function *f, arguments *a) {
         int live, k;
         a->handle = (void *)((uintptr_t)own ^ (uintptr_t)1 << i);
         live = a->handle == finished;
-        for (k = ENGINE; k <= OPTIMIZER; k++) live |= a->handle == handle_of((handle_kind)k);
+        for (k = ENGINE; k <= DATASET; k++) live |= a->handle == handle_of((handle_kind)k);
         if (a->handle == NULL || live) continue;
         wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a handle with a bit flipped");
     }
@@ -1109,7 +1323,7 @@ static int is_state(const char *name) {
 }
 
 static void tensors(const function *f, arguments *a) {
-    static const tb_dtype no_dtypes[] = {0, 4, -1, INT32_MAX, INT32_MIN};
+    static const tb_dtype no_dtypes[] = {0, 5, -1, INT32_MAX, INT32_MIN};
     static const int32_t no_ranks[] = {-1, 9, INT32_MAX, INT32_MIN};
     const int count = a->slot_count;
     char what[80], text[40];
@@ -1453,10 +1667,11 @@ static void others(const function *f, arguments *a) {
         INVALID(strcpy(a->name, "\xff"), "`name`");
     }
     if (a->struct_size) {
-        const int wanted = !takes(f, "tb_optimizer_step tb_optimizer_train_step ");
+        const int wanted = !takes(f, "tb_optimizer_step tb_optimizer_train_step tb_optimizer_train_epoch ");
         const char *name = takes(f, "tb_engine_memory ")         ? "`memory`"
                            : takes(f, "tb_network_memory_plan ") ? "`plan`"
                            : takes(f, "tb_network_kink ")        ? "`kink`"
+                           : takes(f, "tb_network_work ")        ? "`work`"
                                                                  : "`properties`";
         if (wanted) SPOIL(a->properties = NULL, TB_STATUS_NULL_POINTER, name);
         INVALID(a->properties = (char *)a->properties + 4, "`");
@@ -1608,6 +1823,123 @@ static void others(const function *f, arguments *a) {
     }
 }
 
+/* What came with tensors on the engine, DLPack and data sets. */
+static void more(const function *f, arguments *a) {
+    if (takes(f, "tb_network_work ")) {
+        SPOIL(a->index = SIZE_MAX, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
+    }
+    if (takes(f, "tb_optimizer_profile_step tb_adapters ")) {
+        size_t *first = a->array;
+        SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`");
+        INVALID(a->array = (char *)a->array + 4, "`");
+        INVALID(*first = 0, "[0].struct_size`");
+        INVALID(*first = SIZE_MAX, "[0].struct_size`");
+        INVALID(a->array_count = SIZE_MAX, "`");
+        SPOIL(a->size_out = NULL, TB_STATUS_NULL_POINTER, "count`");
+        INVALID(a->size_out = (size_t *)((char *)&size_room + 1), "count`");
+    }
+    if (takes(f, "tb_tensor_create ")) {
+        INVALID(a->flag = 0, "`dtype`");
+        INVALID(a->flag = TB_DTYPE_TENSOR, "`dtype`");
+        INVALID(a->index = 9, "rank`");
+        INVALID(a->index = SIZE_MAX, "rank`");
+        SPOIL(a->x_shape = NULL, TB_STATUS_NULL_POINTER, "shape`");
+        INVALID(a->x_shape = (int64_t *)((char *)x_shape + 4), "shape`");
+        INVALID(x_shape[1] = -1, "shape`");
+        SPOIL(x_shape[1] = INT64_MAX, TB_STATUS_SHAPE_MISMATCH, "`shape`");
+        SPOIL((x_shape[0] = x_shape[1] = INT64_C(1) << 20, x_shape[2] = x_shape[3] = 1), TB_STATUS_OUT_OF_MEMORY, "tensor");
+    }
+    if (takes(f, "tb_tensor_write tb_tensor_read ")) {
+        a->slots[0].in.dtype = a->slots[0].out.dtype = TB_DTYPE_TENSOR;
+        wrong(f, a, TB_STATUS_INVALID_ARGUMENT, "`values.dtype`", "a tensor in place of host memory");
+        a->slots[0].in.dtype = a->slots[0].out.dtype = TB_DTYPE_BYTE;
+        wrong(f, a, TB_STATUS_DTYPE_MISMATCH, "`values`", "bytes");
+    }
+    if (takes(f, "tb_dlpack_view tb_dlpack_view_mut ")) {
+        SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`managed`");
+        INVALID(a->array = (char *)&versioned + 4, "`managed`");
+        SPOIL(a->properties = NULL, TB_STATUS_NULL_POINTER, "`view`");
+        INVALID(versioned.major = 0, "version");
+        INVALID(versioned.tensor.device_type = 0, "device");
+        SPOIL(versioned.tensor.bits = 8, TB_STATUS_DTYPE_MISMATCH, "managed");
+        SPOIL(versioned.tensor.lanes = 0, TB_STATUS_DTYPE_MISMATCH, "managed");
+        INVALID(versioned.tensor.ndim = -1, "rank`");
+        INVALID(versioned.tensor.ndim = 9, "rank`");
+        SPOIL(versioned.tensor.shape = NULL, TB_STATUS_NULL_POINTER, "shape`");
+        INVALID(dl_shape[0] = -1, "shape`");
+        INVALID(dl_strides[0] = 4, "strides`");
+        INVALID(versioned.tensor.strides = (int64_t *)((char *)dl_strides + 4), "strides`");
+        SPOIL((a->flag = 0, a->array = NULL), TB_STATUS_NULL_POINTER, "`managed`");
+    }
+    if (takes(f, "tb_dlpack_view_mut ")) INVALID(versioned.flags = 1, "read-only");
+    if (takes(f, "tb_dlpack_export ")) {
+        SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`view`");
+        SPOIL(a->handle_out = NULL, TB_STATUS_NULL_POINTER, "`managed`");
+        SPOIL(view_room.data = NULL, TB_STATUS_NULL_POINTER, "`view.data`");
+        INVALID(view_room.dtype = TB_DTYPE_BYTE, "`view.dtype`");
+        INVALID(x_shape[0] = -1, "`view.shape`");
+        SPOIL((view_room.dtype = TB_DTYPE_TENSOR, view_room.data = engine), TB_STATUS_INVALID_HANDLE, "`view.data`");
+        SPOIL((view_room.dtype = TB_DTYPE_TENSOR, view_room.data = device_tensor), TB_STATUS_SHAPE_MISMATCH, "`view`");
+    }
+    if (takes(f, "tb_dataset_open tb_dataset_digits tb_dataset_create ")) {
+        SPOIL(a->handle_out = NULL, TB_STATUS_NULL_POINTER, "argument `");
+    }
+    if (takes(f, "tb_dataset_open ")) {
+        SPOIL(a->more = NULL, TB_STATUS_NULL_POINTER, "`test`");
+        SPOIL(a->name = NULL, TB_STATUS_NULL_POINTER, "`path`");
+        INVALID(a->name[0] = '\xff', "`path`");
+        SPOIL(a->name = file("no/such/folder"), TB_STATUS_IO, "no/such/folder");
+    }
+    if (takes(f, "tb_dataset_digits tb_optimizer_train_epoch tb_network_evaluate_dataset ")) {
+        SPOIL(a->index = 1, TB_STATUS_CANCELLED, "cancelled");
+    }
+    if (takes(f, "tb_dataset_digits ")) {
+        SPOIL(a->label_count = SIZE_MAX, TB_STATUS_OUT_OF_MEMORY, "digits");
+        SPOIL(a->label_count = SIZE_MAX / 784 + 1, TB_STATUS_OUT_OF_MEMORY, "digits");
+    }
+    if (takes(f, "tb_dataset_create ")) {
+        SPOIL(a->name = NULL, TB_STATUS_NULL_POINTER, "`name`");
+        SPOIL(a->bytes = NULL, TB_STATUS_NULL_POINTER, "`images");
+        SPOIL(a->labels = NULL, TB_STATUS_NULL_POINTER, "`labels");
+        SPOIL(a->x_shape = NULL, TB_STATUS_NULL_POINTER, "shape`");
+        INVALID(x_shape[0] = 0, "shape`");
+        INVALID(x_shape[2] = INT64_MAX, "`");
+        INVALID(labels[1] = CLASSES, "`labels[1]`");
+        INVALID(labels[0] = -1, "`labels[0]`");
+        INVALID(a->array_count = 0, "`labels[0]`");
+        INVALID(a->label_count = SIZE_MAX, "`");
+    }
+    if (takes(f, "tb_dataset_order ")) {
+        SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`indices");
+        INVALID(a->array = (char *)indices + 4, "`indices");
+        INVALID(a->array_count = 9, "`count`");
+        INVALID(a->array_count = SIZE_MAX, "`count`");
+    }
+    if (takes(f, "tb_dataset_batch ")) {
+        SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`indices");
+        INVALID(indices[1] = 10, "`indices`");
+        INVALID(indices[0] = SIZE_MAX, "`indices`");
+        SPOIL(a->array_count = 1, TB_STATUS_SHAPE_MISMATCH, "`x`");
+        INVALID(a->array_count = SIZE_MAX, "`indices`");
+        SPOIL(a->properties = NULL, TB_STATUS_NULL_POINTER, "`x`");
+        SPOIL(a->labels = NULL, TB_STATUS_NULL_POINTER, "`labels");
+        INVALID(a->flag = TB_DTYPE_BYTE, "`x.dtype`");
+        SPOIL(x_shape[3] = 27, TB_STATUS_SHAPE_MISMATCH, "`x`");
+        INVALID(a->labels = (int64_t *)indices, "overlap");
+        INVALID(options.augmentation.crop_padding = 28, "`crop_padding`");
+        INVALID(options.augmentation.crop_padding = SIZE_MAX, "`crop_padding`");
+    }
+    if (takes(f, "tb_optimizer_train_epoch tb_network_evaluate_dataset ")) {
+        SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`dataset`");
+        SPOIL(a->array = engine, TB_STATUS_INVALID_HANDLE, "`dataset`");
+        INVALID(a->array_count = 0, "`batch_size`");
+    }
+    if (takes(f, "tb_network_evaluate_dataset ")) {
+        SPOIL(a->loss = NULL, TB_STATUS_NULL_POINTER, "`loss`");
+        SPOIL(a->size_out = NULL, TB_STATUS_NULL_POINTER, "`correct`");
+    }
+}
+
 /* The init functions take a struct and its size, nothing else. */
 static void inits(void) {
     union {
@@ -1621,6 +1953,8 @@ static void inits(void) {
         tb_parameter_group group;
         tb_schedule schedule;
         tb_optimizer_options optimizer;
+        tb_dataset_options dataset;
+        tb_augmentation augmentation;
         unsigned char room[4096];
     } u;
 #define INIT(init, member, name)                                                                  \
@@ -1638,6 +1972,8 @@ static void inits(void) {
     INIT(tb_zoo_options_init, zoo, "tb_zoo_options_init");
     INIT(tb_parameter_group_init, group, "tb_parameter_group_init");
     INIT(tb_schedule_init, schedule, "tb_schedule_init");
+    INIT(tb_dataset_options_init, dataset, "tb_dataset_options_init");
+    INIT(tb_augmentation_init, augmentation, "tb_augmentation_init");
 #define OF_ADAM(options, struct_size) tb_optimizer_options_init(options, struct_size, TB_ALGORITHM_ADAM)
     INIT(OF_ADAM, optimizer, "tb_optimizer_options_init");
     FAILS(tb_optimizer_options_init(&u.optimizer, sizeof u.optimizer, 4), TB_STATUS_INVALID_ARGUMENT,
@@ -1660,6 +1996,10 @@ static void frees(void) {
     OK(tb_graph_free(NULL));
     OK(tb_network_free(NULL));
     OK(tb_optimizer_free(NULL));
+    OK(tb_tensor_free(NULL));
+    OK(tb_dataset_free(NULL));
+    FAILS(tb_tensor_free((tb_tensor *)n), TB_STATUS_INVALID_HANDLE, "tb_tensor_free", "`tensor`");
+    FAILS(tb_dataset_free((tb_dataset *)e), TB_STATUS_INVALID_HANDLE, "tb_dataset_free", "`dataset`");
     FAILS(tb_engine_free((tb_engine *)n), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
     FAILS(tb_engine_free((tb_engine *)o), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
     FAILS(tb_graph_free((tb_graph *)n), TB_STATUS_INVALID_HANDLE, "tb_graph_free", "`graph`");
@@ -1676,6 +2016,8 @@ static void frees(void) {
         FAILS(tb_graph_free(forged), TB_STATUS_INVALID_HANDLE, "tb_graph_free", "`graph`");
         FAILS(tb_network_free(forged), TB_STATUS_INVALID_HANDLE, "tb_network_free", "`network`");
         FAILS(tb_optimizer_free(forged), TB_STATUS_INVALID_HANDLE, "tb_optimizer_free", "`optimizer`");
+        FAILS(tb_tensor_free(forged), TB_STATUS_INVALID_HANDLE, "tb_tensor_free", "`tensor`");
+        FAILS(tb_dataset_free(forged), TB_STATUS_INVALID_HANDLE, "tb_dataset_free", "`dataset`");
     }
     info.struct_size = sizeof info;
     OK(tb_network_info(n, &info));
@@ -1871,6 +2213,137 @@ static void at_thread_end(void) {
     CHECK(late_calls == 1);
 }
 
+/* Threads that use two tensors in opposite directions while the first one frees them: no call waits for ever, none sees a
+ * tensor half freed, and each output is whole. */
+typedef struct pair {
+    pthread_t thread;
+    tb_engine *engine;
+    tb_tensor *from, *to;
+    int unexpected, done;
+} pair;
+
+static void *copy_to_and_fro(void *argument) {
+    pair *p = argument;
+    int k;
+    for (k = 0; k < 100000; k++) {
+        tb_view from = {p->from, NULL, 0, TB_DTYPE_TENSOR};
+        tb_view_mut to = {p->to, NULL, 0, TB_DTYPE_TENSOR};
+        const tb_status status = tb_relu_forward(p->engine, &from, &to);
+        if (status == TB_STATUS_INVALID_HANDLE) break;
+        p->unexpected += status != TB_STATUS_OK;
+        p->done++;
+    }
+    return NULL;
+}
+
+static void tensors_in_use(void) {
+    static const int64_t shape[1] = {1000};
+    pair pairs[THREADS];
+    tb_engine *e = new_engine(2);
+    tb_tensor *both[2] = {NULL, NULL};
+    int i;
+    OK(tb_tensor_create(e, TB_DTYPE_F32, shape, 1, &both[0]));
+    OK(tb_tensor_create(e, TB_DTYPE_F32, shape, 1, &both[1]));
+    memset(pairs, 0, sizeof pairs);
+    for (i = 0; i < THREADS; i++) {
+        pairs[i].engine = e;
+        pairs[i].from = both[i % 2];
+        pairs[i].to = both[1 - i % 2];
+        CHECK(pthread_create(&pairs[i].thread, NULL, copy_to_and_fro, &pairs[i]) == 0);
+    }
+    wait_a_little();
+    OK(tb_tensor_free(both[0]));
+    wait_a_little();
+    OK(tb_tensor_free(both[1]));
+    OK(tb_engine_free(e));
+    for (i = 0; i < THREADS; i++) {
+        CHECK(pthread_join(pairs[i].thread, NULL) == 0);
+        CHECK(pairs[i].unexpected == 0);
+    }
+}
+
+/* Resident bytes of this process; 0 where the system does not tell. */
+static size_t resident(void) {
+    size_t pages = 0;
+#ifdef __linux__
+    FILE *text = fopen("/proc/self/statm", "r");
+    if (text) {
+        if (fscanf(text, "%*u %zu", &pages) != 1) pages = 0;
+        fclose(text);
+    }
+#endif
+    return pages * 4096;
+}
+
+/* Each kind of handle, created and freed again and again, leaves the memory as it was. */
+static void rounds(void) {
+    enum { ROUNDS_EACH = 10000, WARM_UP = 500 };
+    static const int64_t shape[2] = {16, 16}, sample[3] = {1, 2, 2};
+    const size_t allowed = (size_t)4 << 20; /* what an allocator keeps; a leak of 1 KiB a round would be 10 MiB */
+    tb_engine *e = new_engine(1);
+    tb_graph *small = NULL;
+    tb_node node = 0;
+    int kind;
+    OK(tb_graph_create(sample, &small));
+    OK(tb_graph_flatten(small, "flat", TB_GRAPH_INPUT, &node));
+    OK(tb_graph_linear(small, "fc", node, 2, 1, NULL));
+    for (kind = ENGINE; kind <= DATASET; kind++) {
+        size_t before = 0, after;
+        int i;
+        for (i = 0; i < ROUNDS_EACH; i++) {
+            tb_status status;
+            void *made = NULL;
+            tb_network *n = NULL;
+            if (i == WARM_UP) before = resident();
+            switch (kind) {
+            case ENGINE: {
+                tb_engine_options o;
+                tb_engine_options_init(&o, sizeof o);
+                o.device = TB_DEVICE_CPU;
+                o.threads = 1;
+                status = tb_engine_create(&o, (tb_engine **)&made);
+                status = status ? status : tb_engine_free(made);
+                break;
+            }
+            case GRAPH:
+                status = tb_graph_create(sample, (tb_graph **)&made);
+                status = status ? status : tb_graph_free(made);
+                break;
+            case NETWORK:
+                status = tb_network_create_from_graph(e, small, NULL, (tb_network **)&made);
+                status = status ? status : tb_network_free(made);
+                break;
+            case OPTIMIZER:
+                status = tb_network_create_from_graph(e, small, NULL, &n);
+                status = status ? status : tb_optimizer_create(n, NULL, (tb_optimizer **)&made);
+                status = status ? status : tb_network_free(n);
+                status = status ? status : tb_optimizer_free(made);
+                break;
+            case TENSOR:
+                status = tb_tensor_create(e, TB_DTYPE_F32, shape, 2, (tb_tensor **)&made);
+                status = status ? status : tb_tensor_free(made);
+                break;
+            default:
+                status = tb_dataset_digits(1, 1, NULL, NULL, (tb_dataset **)&made);
+                status = status ? status : tb_dataset_free(made);
+                break;
+            }
+            if (status != TB_STATUS_OK) break;
+        }
+        after = resident();
+        if (!CHECK(i == ROUNDS_EACH)) printf("  kind %d, round %d: %s\n", kind, i, tb_last_error_message());
+        if (!CHECK(after <= before + allowed)) printf("  kind %d: %zu, then %zu bytes\n", kind, before, after);
+    }
+    {
+        tb_memory_use use;
+        use.struct_size = sizeof use;
+        OK(tb_engine_memory(e, &use));
+        CHECK(use.host_bytes == 0);
+    }
+    OK(tb_graph_free(small));
+    OK(tb_engine_free(e));
+}
+
 /* ---- Memory ---------------------------------------------------------------------------------------------------- */
 
 /* With little memory left a large network is refused, whichever of its allocations fails; a child process, so that
@@ -1906,7 +2379,7 @@ static void out_of_memory(void) {
 }
 
 int main(void) {
-    static const int64_t input[3] = {3, 8, 8};
+    static const int64_t input[3] = {3, 8, 8}, tensor_shape[3] = {2, 3, 4};
     static const char *written[3] = {"misuse_network.safetensors", "misuse_run.safetensors", "misuse_text.safetensors"};
     arguments a;
     size_t i;
@@ -1919,6 +2392,9 @@ int main(void) {
     OK(tb_graph_from_zoo("lenet5", NULL, &finished));
     OK(tb_network_create(engine, "lenet5_bn", NULL, NULL, &network));
     OK(tb_optimizer_create(network, NULL, &optimizer));
+    OK(tb_tensor_create(engine, TB_DTYPE_F32, tensor_shape, 3, &device_tensor));
+    OK(tb_dataset_digits(10, 1, NULL, NULL, &dataset));
+    CHECK(mkdir(file("misuse_images"), 0700) == 0);
     OK(tb_network_save(network, file(written[0])));
     OK(tb_optimizer_save(optimizer, file(written[1])));
     text = fopen(file(written[2]), "wb");
@@ -1939,13 +2415,19 @@ int main(void) {
         option_structs(f, &a);
         kinks(f, &a);
         others(f, &a);
+        more(f, &a);
     }
     inits();
     frees();
     foreign_ties();
     in_use();
     freed_by_all();
+    tensors_in_use();
+    rounds();
     at_thread_end();
+    OK(tb_tensor_free(device_tensor));
+    OK(tb_dataset_free(dataset));
+    CHECK(rmdir(file("misuse_images")) == 0);
     OK(tb_optimizer_free(optimizer));
     OK(tb_network_free(network));
     OK(tb_graph_free(graph));

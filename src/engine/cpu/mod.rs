@@ -81,6 +81,11 @@ impl CpuEngine {
         self.meter.read()
     }
 
+    /// What counts its host memory.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
     pub fn session(&self) -> Box<dyn Session> {
         Box::new(session::CpuSession::new(self.pool.clone(), self.meter.clone()))
     }

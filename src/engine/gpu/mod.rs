@@ -4,11 +4,13 @@
 //! has a twin in the CPU engine: elementwise operators, pooling and the optimizer give the same bits where
 //! the driver's f32 is IEEE (division correctly rounded, subnormals kept), sums agree within rounding.
 
+mod adapter;
 mod add;
 mod avgpool2d;
 mod batchnorm;
 mod conv2d;
 mod copy_rows;
+mod device_buffer;
 mod dispatch;
 mod dropout;
 mod gemm;
@@ -32,6 +34,8 @@ use crate::dtype::DType;
 use crate::engine::meter::{MemoryUse, Meter};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
+pub(super) use adapter::adapters;
+pub(super) use device_buffer::DeviceBuffer;
 use dispatch::{Binding, Kernel};
 
 /// Workgroups that one dimension of a dispatch holds everywhere.
@@ -122,12 +126,7 @@ enum Fault {
 
 impl Gpu {
     fn new(adapter: &str, hardware_only: bool) -> Result<Gpu> {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-        let adapter = choose(
-            pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all())),
-            adapter,
-            hardware_only,
-        )?;
+        let adapter = choose(enumerate(), adapter, hardware_only)?;
         let info = adapter.get_info();
         let limits = adapter.limits();
         check_limits(&info, &limits)?;
@@ -156,15 +155,9 @@ impl Gpu {
             lock(&recorder).lost.get_or_insert(format!("{reason:?}: {message}"));
         });
 
-        let driver = [info.driver.as_str(), info.driver_info.as_str(), &info.backend.to_string()]
-            .iter()
-            .filter(|part| !part.is_empty())
-            .copied()
-            .collect::<Vec<_>>()
-            .join(", ");
         Ok(Gpu {
+            driver: driver_text(&info),
             info,
-            driver,
             device,
             queue,
             limits,
@@ -295,6 +288,18 @@ impl Gpu {
 /// A panic while the lock was held leaves nothing half-done behind it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn enumerate() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
+}
+
+/// Driver, version and programming interface.
+fn driver_text(info: &wgpu::AdapterInfo) -> String {
+    let backend = info.backend.to_string();
+    let parts = [info.driver.as_str(), info.driver_info.as_str(), &backend];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 fn choose(adapters: Vec<wgpu::Adapter>, wanted: &str, hardware_only: bool) -> Result<wgpu::Adapter> {

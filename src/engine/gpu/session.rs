@@ -17,7 +17,7 @@ const CALLBACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) struct GpuSession {
     gpu: Arc<Gpu>,
-    buffers: Vec<Option<Memory>>,
+    buffers: Vec<Option<Arc<Memory>>>,
     programs: Vec<Option<Program>>,
     /// Memory for reading back, made at the first read and kept.
     staging: Option<wgpu::Buffer>,
@@ -46,6 +46,12 @@ struct Step {
 impl GpuSession {
     pub fn new(gpu: Arc<Gpu>) -> GpuSession {
         GpuSession { gpu, buffers: Vec::new(), programs: Vec::new(), staging: None }
+    }
+
+    /// A buffer whose memory others may use too.
+    pub fn adopt(&mut self, memory: Arc<Memory>) -> BufferId {
+        self.buffers.push(Some(memory));
+        BufferId(self.buffers.len() as u32 - 1)
     }
 
     fn buffer(&self, id: BufferId) -> Result<&wgpu::Buffer> {
@@ -102,8 +108,8 @@ impl Session for GpuSession {
 
     fn allocate(&mut self, bytes: usize, label: &str) -> Result<BufferId> {
         self.gpu.check(label, bytes)?;
-        self.buffers.push(Some(self.gpu.buffer(bytes, label)?));
-        Ok(BufferId(self.buffers.len() as u32 - 1))
+        let memory = self.gpu.buffer(bytes, label)?;
+        Ok(self.adopt(Arc::new(memory)))
     }
 
     /// Where `bytes` ends within a word, the rest of that word becomes 0.
@@ -342,7 +348,7 @@ impl Session for GpuSession {
     fn allocated_bytes(&self) -> usize {
         let programs = self.programs.iter().flatten();
         let own = programs.flat_map(|p| p.scratch.iter().chain([&p.params]));
-        let memory = own.chain(self.buffers.iter().flatten()).map(|memory| &memory.buffer);
+        let memory = own.chain(self.buffers.iter().flatten().map(Arc::as_ref)).map(|memory| &memory.buffer);
         memory.chain(&self.staging).map(|b| b.size() as usize).sum()
     }
 }

@@ -94,7 +94,8 @@ impl Engine {
         {
             expect_out(name, dtype, grad.shape(), tensor)?;
         }
-        let mut writes = vec![param.into_bytes(), state.exp_avg.into_bytes(), state.exp_avg_sq.into_bytes()];
+        let mut writes =
+            vec![param.into_memory(), state.exp_avg.into_memory(), state.exp_avg_sq.into_memory()];
         push_state(
             "max_exp_avg_sq",
             (options.amsgrad, "with amsgrad"),
@@ -106,6 +107,6 @@ impl Engine {
         let op = Op::Adam { len, amsgrad: options.amsgrad, master: false };
         let optimizers = vec![OptimizerSettings::Adam(options.settings(step))];
         let settings = Settings { optimizers, ..Default::default() };
-        self.execute(op, dtype, &[grad.bytes()], &mut writes, &settings)
+        self.execute(op, dtype, &[grad.memory()], &mut writes, &settings)
     }
 }

@@ -10,6 +10,6 @@ impl Engine {
         expect_view("b", a.dtype(), a.shape(), &b)?;
         expect_out("y", a.dtype(), a.shape(), &y)?;
         let op = Op::Add { len: a.shape().iter().product() };
-        self.execute(op, a.dtype(), &[a.bytes(), b.bytes()], &mut [y.into_bytes()], &Settings::default())
+        self.execute(op, a.dtype(), &[a.memory(), b.memory()], &mut [y.into_memory()], &Settings::default())
     }
 }

@@ -13,7 +13,7 @@ impl Engine {
         let geometry = Pool2dGeometry::new(dims("x", "[N, C, H, W]", x.shape())?, window)?;
         expect_out("y", x.dtype(), &geometry.y_shape(), &y)?;
         let op = Op::AvgPool2dForward { geometry };
-        self.execute(op, x.dtype(), &[x.bytes()], &mut [y.into_bytes()], &Settings::default())
+        self.execute(op, x.dtype(), &[x.memory()], &mut [y.into_memory()], &Settings::default())
     }
 
     /// Gradient of [`Engine::avgpool2d_forward`].
@@ -23,7 +23,7 @@ impl Engine {
         let geometry = Pool2dGeometry::new(dims("gx", "[N, C, H, W]", gx.shape())?, window)?;
         expect_view("gy", gx.dtype(), &geometry.y_shape(), &gy)?;
         let op = Op::AvgPool2dBackward { geometry };
-        self.execute(op, gy.dtype(), &[gy.bytes()], &mut [gx.into_bytes()], &Settings::default())
+        self.execute(op, gy.dtype(), &[gy.memory()], &mut [gx.into_memory()], &Settings::default())
     }
 
     /// Average pooling to the size of y: the mean of the plane where that is 1 x 1.

@@ -107,13 +107,13 @@ impl Engine {
         self.execute(
             Op::BatchNormForward { geometry, eps, momentum, parameters: of },
             dtype,
-            &[x.bytes(), parameters.weight.bytes(), parameters.bias.bytes()],
+            &[x.memory(), parameters.weight.memory(), parameters.bias.memory()],
             &mut [
-                y.into_bytes(),
-                statistics.mean.into_bytes(),
-                statistics.inv_std.into_bytes(),
-                running.mean.into_bytes(),
-                running.var.into_bytes(),
+                y.into_memory(),
+                statistics.mean.into_memory(),
+                statistics.inv_std.into_memory(),
+                running.mean.into_memory(),
+                running.var.into_memory(),
             ],
             &settings,
         )
@@ -138,8 +138,8 @@ impl Engine {
         expect_out("y", x.dtype(), x.shape(), &y)?;
         let op = Op::BatchNormInference { geometry, eps: options.eps, parameters: of };
         let reads =
-            [x, parameters.weight, parameters.bias, running.mean, running.var].map(|view| view.bytes());
-        self.execute(op, x.dtype(), &reads, &mut [y.into_bytes()], &Settings::default())
+            [x, parameters.weight, parameters.bias, running.mean, running.var].map(|view| view.memory());
+        self.execute(op, x.dtype(), &reads, &mut [y.into_memory()], &Settings::default())
     }
 
     /// Gradients of [`Engine::batchnorm_forward`], from the statistics that it stored.
@@ -196,8 +196,8 @@ impl Engine {
         self.execute(
             op,
             x.dtype(),
-            &reads.map(|view| view.bytes()),
-            &mut [gx.into_bytes(), gweight.into_bytes(), gbias.into_bytes()],
+            &reads.map(|view| view.memory()),
+            &mut [gx.into_memory(), gweight.into_memory(), gbias.into_memory()],
             &Settings::default(),
         )
     }

@@ -14,11 +14,11 @@ impl Engine {
         let parts: Vec<_> = inputs.iter().map(|x| (x.dtype(), x.shape())).collect();
         let lens = part_lens(("inputs", &parts), "y", (dtype, shape))?;
         let (whole, mut offset) = (lens.iter().sum(), 0);
-        let y = y.into_bytes();
+        let mut y = y.into_memory();
         for (x, len) in inputs.iter().zip(lens) {
             let geometry = RowsGeometry { rows: shape[0], len, from: [len, 0], to: [whole, offset] };
             let op = Op::CopyRows { geometry };
-            self.execute(op, dtype, &[x.bytes()], &mut [&mut *y], &Settings::default())?;
+            self.execute(op, dtype, &[x.memory()], &mut [y.reborrow()], &Settings::default())?;
             offset += len;
         }
         Ok(())
@@ -35,7 +35,7 @@ impl Engine {
         for (gx, len) in gradients.iter_mut().zip(lens) {
             let geometry = RowsGeometry { rows: shape[0], len, from: [whole, offset], to: [len, 0] };
             let op = Op::CopyRows { geometry };
-            self.execute(op, dtype, &[gy.bytes()], &mut [gx.bytes_mut()], &Settings::default())?;
+            self.execute(op, dtype, &[gy.memory()], &mut [gx.memory_mut()], &Settings::default())?;
             offset += len;
         }
         Ok(())

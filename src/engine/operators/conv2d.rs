@@ -22,13 +22,13 @@ impl Engine {
         let dtype = x.dtype();
         expect_view("weight", dtype, &geometry.weight_shape(), &weight)?;
         expect_out("y", dtype, &geometry.y_shape(), &y)?;
-        let mut reads = vec![x.bytes(), weight.bytes()];
+        let mut reads = vec![x.memory(), weight.memory()];
         if let Some(bias) = bias {
             expect_view("bias", dtype, &[geometry.out_channels], &bias)?;
-            reads.push(bias.bytes());
+            reads.push(bias.memory());
         }
         let op = Op::Conv2dForward { geometry, bias: bias.is_some() };
-        self.execute(op, dtype, &reads, &mut [y.into_bytes()], &Settings::default())
+        self.execute(op, dtype, &reads, &mut [y.into_memory()], &Settings::default())
     }
 
     /// Gradient of the loss with respect to the input of [`Engine::conv2d_forward`].
@@ -47,7 +47,13 @@ impl Engine {
         expect_view("weight", dtype, &geometry.weight_shape(), &weight)?;
         expect_out("gx", dtype, &geometry.x_shape(), &gx)?;
         let op = Op::Conv2dBackwardInput { geometry };
-        self.execute(op, dtype, &[gy.bytes(), weight.bytes()], &mut [gx.into_bytes()], &Settings::default())
+        self.execute(
+            op,
+            dtype,
+            &[gy.memory(), weight.memory()],
+            &mut [gx.into_memory()],
+            &Settings::default(),
+        )
     }
 
     /// Gradients with respect to the weight and, if wanted, the bias of [`Engine::conv2d_forward`].
@@ -66,12 +72,12 @@ impl Engine {
         expect_view("gy", dtype, &geometry.y_shape(), &gy)?;
         expect_out("gweight", dtype, &geometry.weight_shape(), &gweight)?;
         let op = Op::Conv2dBackwardWeight { geometry, bias: gbias.is_some() };
-        let mut writes = vec![gweight.into_bytes()];
+        let mut writes = vec![gweight.into_memory()];
         if let Some(gbias) = gbias {
             expect_out("gbias", dtype, &[geometry.out_channels], &gbias)?;
-            writes.push(gbias.into_bytes());
+            writes.push(gbias.into_memory());
         }
-        self.execute(op, dtype, &[x.bytes(), gy.bytes()], &mut writes, &Settings::default())
+        self.execute(op, dtype, &[x.memory(), gy.memory()], &mut writes, &Settings::default())
     }
 }
 

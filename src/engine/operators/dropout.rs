@@ -40,6 +40,6 @@ impl Engine {
         }
         expect_out(argument, from.dtype(), from.shape(), &to)?;
         let settings = Settings { seed: options.seed, step: options.step, ..Default::default() };
-        self.execute(op, from.dtype(), &[from.bytes()], &mut [to.into_bytes()], &settings)
+        self.execute(op, from.dtype(), &[from.memory()], &mut [to.into_memory()], &settings)
     }
 }

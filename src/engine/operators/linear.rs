@@ -14,13 +14,13 @@ impl Engine {
         let dtype = x.dtype();
         expect_view("weight", dtype, &[out_features, geometry.in_features], &weight)?;
         expect_out("y", dtype, &[geometry.batch, out_features], &y)?;
-        let mut reads = vec![x.bytes(), weight.bytes()];
+        let mut reads = vec![x.memory(), weight.memory()];
         if let Some(bias) = bias {
             expect_view("bias", dtype, &[out_features], &bias)?;
-            reads.push(bias.bytes());
+            reads.push(bias.memory());
         }
         let op = Op::LinearForward { geometry, bias: bias.is_some() };
-        self.execute(op, dtype, &reads, &mut [y.into_bytes()], &Settings::default())
+        self.execute(op, dtype, &reads, &mut [y.into_memory()], &Settings::default())
     }
 
     /// Gradient with respect to the input of [`Engine::linear_forward`]: `gx = gy weight`.
@@ -34,7 +34,13 @@ impl Engine {
         expect_view("weight", dtype, &[out_features, geometry.in_features], &weight)?;
         expect_out("gx", dtype, &[geometry.batch, geometry.in_features], &gx)?;
         let op = Op::LinearBackwardInput { geometry };
-        self.execute(op, dtype, &[gy.bytes(), weight.bytes()], &mut [gx.into_bytes()], &Settings::default())
+        self.execute(
+            op,
+            dtype,
+            &[gy.memory(), weight.memory()],
+            &mut [gx.into_memory()],
+            &Settings::default(),
+        )
     }
 
     /// Gradients with respect to the weight and, if wanted, the bias of [`Engine::linear_forward`].
@@ -53,12 +59,12 @@ impl Engine {
         expect_view("gy", dtype, &[geometry.batch, out_features], &gy)?;
         expect_out("gweight", dtype, &[out_features, geometry.in_features], &gweight)?;
         let op = Op::LinearBackwardWeight { geometry, bias: gbias.is_some() };
-        let mut writes = vec![gweight.into_bytes()];
+        let mut writes = vec![gweight.into_memory()];
         if let Some(gbias) = gbias {
             expect_out("gbias", dtype, &[out_features], &gbias)?;
-            writes.push(gbias.into_bytes());
+            writes.push(gbias.into_memory());
         }
-        self.execute(op, dtype, &[x.bytes(), gy.bytes()], &mut writes, &Settings::default())
+        self.execute(op, dtype, &[x.memory(), gy.memory()], &mut writes, &Settings::default())
     }
 }
 

@@ -27,11 +27,11 @@ impl Engine {
         self.execute(
             Op::CrossEntropy { batch, classes, wide_loss: false },
             dtype,
-            &[logits.bytes(), bytemuck::cast_slice(&labels)],
+            &[logits.memory(), bytemuck::cast_slice::<u32, u8>(&labels).into()],
             &mut [
-                &mut bytemuck::bytes_of_mut(&mut loss)[..dtype.size()],
-                glogits.into_bytes(),
-                &mut bytemuck::cast_slice_mut(&mut row_loss)[..row_bytes],
+                (&mut bytemuck::bytes_of_mut(&mut loss)[..dtype.size()]).into(),
+                glogits.into_memory(),
+                (&mut bytemuck::cast_slice_mut::<u64, u8>(&mut row_loss)[..row_bytes]).into(),
             ],
             &Settings::default(),
         )?;

@@ -4,29 +4,30 @@ use crate::engine::op::Op;
 use crate::error::{Error, Result};
 use crate::kink::{Kink, MaxPoolKink};
 use crate::shape::{Pool2dGeometry, Window2d};
-use crate::tensor::{View, ViewMut};
+use crate::tensor::{Bytes, BytesMut, View, ViewMut};
 
 impl Engine {
     /// Max pooling, and the tie set of each window.
     ///
     /// Shapes: x `[N, C, H, W]`, y `[N, C, OH, OW]`; ties: `OH * OW * tie_bytes(KH * KW)` bytes a channel
     /// ([`crate::shape::tie_bytes`] tells their layout). A NaN in a window wins, as in PyTorch.
-    pub fn maxpool2d_forward(
+    pub fn maxpool2d_forward<'t>(
         &self,
         x: View,
         window: Window2d,
         kink: MaxPoolKink,
         y: ViewMut,
-        ties: &mut [u8],
+        ties: impl Into<BytesMut<'t>>,
     ) -> Result<()> {
         kink.validate()?;
         let geometry = Pool2dGeometry::new(dims("x", "[N, C, H, W]", x.shape())?, window)?;
         let dtype = x.dtype();
         expect_out("y", dtype, &geometry.y_shape(), &y)?;
-        expect_ties(&geometry, ties)?;
+        let ties = ties.into();
+        expect_ties(&geometry, ties.len())?;
         let op = Op::MaxPool2dForward { geometry };
         let settings = with_kink(Kink::MaxPool(kink));
-        self.execute(op, dtype, &[x.bytes()], &mut [y.into_bytes(), ties], &settings)
+        self.execute(op, dtype, &[x.memory()], &mut [y.into_memory(), ties], &settings)
     }
 
     /// Gradient with respect to the input of [`Engine::maxpool2d_forward`] under any choice, from the tie sets
@@ -34,10 +35,10 @@ impl Engine {
     /// the windows, each sum rounded to the storage type, as PyTorch does.
     ///
     /// Shapes: gy `[N, C, OH, OW]`, ties as stored, gx `[N, C, H, W]`.
-    pub fn maxpool2d_backward(
+    pub fn maxpool2d_backward<'t>(
         &self,
         gy: View,
-        ties: &[u8],
+        ties: impl Into<Bytes<'t>>,
         window: Window2d,
         kink: MaxPoolKink,
         gx: ViewMut,
@@ -47,18 +48,19 @@ impl Engine {
         let dtype = gy.dtype();
         expect_view("gy", dtype, &geometry.y_shape(), &gy)?;
         expect_out("gx", dtype, &geometry.x_shape(), &gx)?;
-        expect_ties(&geometry, ties)?;
+        let ties = ties.into();
+        expect_ties(&geometry, ties.len())?;
         let op = Op::MaxPool2dBackward { geometry };
         let settings = with_kink(Kink::MaxPool(kink));
-        self.execute(op, dtype, &[gy.bytes(), ties], &mut [gx.into_bytes()], &settings)
+        self.execute(op, dtype, &[gy.memory(), ties], &mut [gx.into_memory()], &settings)
     }
 }
 
-fn expect_ties(geometry: &Pool2dGeometry, ties: &[u8]) -> Result<()> {
+fn expect_ties(geometry: &Pool2dGeometry, ties: usize) -> Result<()> {
     let shape = geometry.ties_shape();
     let expected: usize = shape.iter().product();
-    if ties.len() != expected {
-        return Err(Error::shape("ties", format!("{expected} bytes for {shape:?}"), &[ties.len()]));
+    if ties != expected {
+        return Err(Error::shape("ties", format!("{expected} bytes for {shape:?}"), &[ties]));
     }
     Ok(())
 }

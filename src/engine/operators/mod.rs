@@ -21,7 +21,7 @@ use super::op::Settings;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::kink::Kink;
-use crate::tensor::{View, ViewMut};
+use crate::tensor::{BytesMut, View, ViewMut};
 
 pub use adam::{AdamOptions, AdamState};
 pub use batchnorm::{
@@ -74,7 +74,7 @@ fn push_state<'a>(
     (present, when): (bool, &str),
     grad: &View,
     state: Option<ViewMut<'a>>,
-    writes: &mut Vec<&'a mut [u8]>,
+    writes: &mut Vec<BytesMut<'a>>,
 ) -> Result<()> {
     if state.is_some() != present {
         let got = if state.is_some() { "a tensor" } else { "none" };
@@ -82,7 +82,7 @@ fn push_state<'a>(
     }
     if let Some(state) = state {
         expect_out(argument, grad.dtype(), grad.shape(), &state)?;
-        writes.push(state.into_bytes());
+        writes.push(state.into_memory());
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ impl Engine {
         let geometry = Pool2dGeometry::new(dims("x", "[N, C, H, W]", x.shape())?, window)?;
         expect_out("y", x.dtype(), &geometry.y_shape(), &y)?;
         let op = Op::NormPool2dForward { geometry };
-        self.execute(op, x.dtype(), &[x.bytes()], &mut [y.into_bytes()], &Settings::default())
+        self.execute(op, x.dtype(), &[x.memory()], &mut [y.into_memory()], &Settings::default())
     }
 
     /// Gradient of [`Engine::norm_pool2d_forward`]: `(x_i / y) gy` where y is not 0, else `kink.at_zero * gy`; y is
@@ -38,7 +38,7 @@ impl Engine {
         expect_view("gy", dtype, &geometry.y_shape(), &gy)?;
         expect_out("gx", dtype, &geometry.x_shape(), &gx)?;
         let op = Op::NormPool2dBackward { geometry };
-        let reads = [x.bytes(), y.bytes(), gy.bytes()];
-        self.execute(op, dtype, &reads, &mut [gx.into_bytes()], &with_kink(Kink::NormPool(kink)))
+        let reads = [x.memory(), y.memory(), gy.memory()];
+        self.execute(op, dtype, &reads, &mut [gx.into_memory()], &with_kink(Kink::NormPool(kink)))
     }
 }

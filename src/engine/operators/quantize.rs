@@ -17,6 +17,6 @@ impl Engine {
         }
         let op = Op::Quantize { len: x.shape().iter().product(), format, rounding };
         let settings = Settings { step, ..Default::default() };
-        self.execute(op, dtype, &[], &mut [x.into_bytes()], &settings)
+        self.execute(op, dtype, &[], &mut [x.into_memory()], &settings)
     }
 }

@@ -10,7 +10,7 @@ impl Engine {
     pub fn relu_forward(&self, x: View, y: ViewMut) -> Result<()> {
         expect_out("y", x.dtype(), x.shape(), &y)?;
         let op = Op::ReluForward { len: x.shape().iter().product() };
-        self.execute(op, x.dtype(), &[x.bytes()], &mut [y.into_bytes()], &Settings::default())
+        self.execute(op, x.dtype(), &[x.memory()], &mut [y.into_memory()], &Settings::default())
     }
 
     /// Gradient of [`Engine::relu_forward`] with ReLU'(0) = `kink.alpha`; `x` is the input of the forward pass.
@@ -20,6 +20,6 @@ impl Engine {
         expect_out("gx", x.dtype(), x.shape(), &gx)?;
         let op = Op::ReluBackward { len: x.shape().iter().product() };
         let settings = with_kink(Kink::Relu(kink));
-        self.execute(op, x.dtype(), &[x.bytes(), gy.bytes()], &mut [gx.into_bytes()], &settings)
+        self.execute(op, x.dtype(), &[x.memory(), gy.memory()], &mut [gx.into_memory()], &settings)
     }
 }

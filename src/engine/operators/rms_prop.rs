@@ -83,7 +83,7 @@ impl Engine {
         expect_out("param", dtype, grad.shape(), &param)?;
         expect_out("square_avg", dtype, grad.shape(), &state.square_avg)?;
         let (momentum, centered) = (options.momentum != 0.0, options.centered);
-        let mut writes = vec![param.into_bytes(), state.square_avg.into_bytes()];
+        let mut writes = vec![param.into_memory(), state.square_avg.into_memory()];
         let when = (momentum, "when momentum is not 0");
         push_state("momentum_buffer", when, &grad, state.momentum_buffer, &mut writes)?;
         push_state("grad_avg", (centered, "with centered"), &grad, state.grad_avg, &mut writes)?;
@@ -91,6 +91,6 @@ impl Engine {
         let op = Op::RmsProp { len, momentum, centered, master: false };
         let optimizers = vec![OptimizerSettings::RmsProp(options.settings())];
         let settings = Settings { optimizers, ..Default::default() };
-        self.execute(op, dtype, &[grad.bytes()], &mut writes, &settings)
+        self.execute(op, dtype, &[grad.memory()], &mut writes, &settings)
     }
 }

@@ -72,11 +72,11 @@ impl Engine {
         expect_out("param", dtype, grad.shape(), &param)?;
         let len = grad.shape().iter().product();
         let op = Op::Sgd { len, momentum: momentum_buffer.is_some(), master: false };
-        let mut writes = vec![param.into_bytes()];
+        let mut writes = vec![param.into_memory()];
         let when = (options.momentum != 0.0, "when momentum is not 0");
         push_state("momentum_buffer", when, &grad, momentum_buffer, &mut writes)?;
         let optimizers = vec![OptimizerSettings::Sgd(options.settings(first))];
         let settings = Settings { optimizers, ..Default::default() };
-        self.execute(op, dtype, &[grad.bytes()], &mut writes, &settings)
+        self.execute(op, dtype, &[grad.memory()], &mut writes, &settings)
     }
 }

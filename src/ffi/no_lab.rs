@@ -1,0 +1,89 @@
+//! Stands for `crate::data` in a build without the feature `lab`: a data set that cannot be made.
+
+use std::convert::Infallible;
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::tensor::Tensor;
+
+/// There is none: it would have to hold a value of a type that has none.
+pub(super) struct Dataset {
+    pub name: String,
+    pub shape: [usize; 3],
+    pub classes: usize,
+    none: Infallible,
+}
+
+/// What would happen to images.
+pub(super) struct Augmentation {
+    pub crop_padding: usize,
+    pub horizontal_flip: bool,
+}
+
+/// Its two parts.
+pub(super) struct Split {
+    pub train: Dataset,
+    pub test: Dataset,
+}
+
+fn unsupported<T>() -> Result<T> {
+    Err(Error::Unsupported("this build has no data sets (feature `lab`)".into()))
+}
+
+pub(super) fn load_with(_: &str, _: usize, _: Option<usize>, _: &mut Progress) -> Result<Split> {
+    unsupported()
+}
+
+pub(super) mod synthetic {
+    use super::*;
+
+    pub fn digits_with(_: usize, _: u64, _: &mut Progress) -> Result<Dataset> {
+        unsupported()
+    }
+}
+
+impl Dataset {
+    pub fn new(_: &str, _: Vec<u8>, _: Vec<u16>, _: [usize; 3], _: usize) -> Result<Dataset> {
+        unsupported()
+    }
+
+    pub fn take(self, _: usize) -> Dataset {
+        match self.none {}
+    }
+
+    pub fn len(&self) -> usize {
+        match self.none {}
+    }
+
+    pub fn fingerprint(&self) -> u32 {
+        match self.none {}
+    }
+
+    pub fn mean(&self) -> &[f64] {
+        match self.none {}
+    }
+
+    pub fn std(&self) -> &[f64] {
+        match self.none {}
+    }
+
+    pub fn batches(&self, _: usize, _: u64, _: u64) -> Result<std::vec::IntoIter<Vec<usize>>> {
+        match self.none {}
+    }
+
+    pub fn batch(&self, _: &[usize], _: DType) -> Result<(Tensor, Vec<i64>)> {
+        match self.none {}
+    }
+
+    pub fn augmented_batch(
+        &self,
+        _: &[usize],
+        _: DType,
+        augmentation: &Augmentation,
+        _: u64,
+        _: u64,
+    ) -> Result<(Tensor, Vec<i64>)> {
+        match (self.none, augmentation.crop_padding, augmentation.horizontal_flip) {}
+    }
+}
