@@ -58,7 +58,7 @@ def test_a_compiler_agrees_on_structs_and_constants(tmp_path):
     constants = {name: value for name, value in vars(_abi).items() if name.startswith("TB_")}
     for name, value in constants.items():
         expected.append(f"{name} {value}")
-        lines.append(f'printf("{name} %d\\n", (int){name});')
+        lines.append(f'printf("{name} %lld\\n", (long long){name});')
     source = tmp_path / "layout.c"
     source.write_text('#include <stdio.h>\n#include "tiebreak.h"\nint main(void) {' + "\n".join(lines) + "}")
     program = tmp_path / "layout"
@@ -83,7 +83,8 @@ def test_every_function_is_used():
     """By its own name, or as `<name>_init` of options and `<kind>_free` of handles."""
     sources = "".join(path.read_text() for path in (FOLDER / "src" / "tiebreak").glob("[!_]*.py"))
     sources += "".join((FOLDER / "src" / "tiebreak" / f).read_text() for f in ("_library.py", "_handle.py"))
-    for name in _abi.FUNCTIONS:
+    # NumPy reads DLPack itself.
+    for name in set(_abi.FUNCTIONS) - {"tb_dlpack_view", "tb_dlpack_view_mut"}:
         short = name.removeprefix("tb_")
         used = re.search(rf"\blib(rary)?\.(tb_)?{short}\b", sources)
         if short.endswith("_init"):
@@ -109,6 +110,12 @@ PROPERTIES = {
     "tb_zoo_options": tiebreak.ZooOptions,
     "tb_schedule": tiebreak.Schedule,
     "tb_parameter_group": tiebreak.ParameterGroup,
+    "tb_work": tiebreak.Work,
+    "tb_kernel_profile": tiebreak.KernelProfile,
+    "tb_epoch_report": tiebreak.EpochReport,
+    "tb_adapter_properties": tiebreak.AdapterProperties,
+    "tb_dataset_properties": tiebreak.DatasetProperties,
+    "tb_augmentation": tiebreak.Augmentation,
 }
 
 
@@ -141,6 +148,7 @@ def test_defaults_are_the_librarys():
     for algorithm in (tiebreak.SGD, tiebreak.Adam, tiebreak.AdamW, tiebreak.RMSprop):
         assert values(algorithm()._struct()) == initial("optimizer_options", algorithm._kind.value)
     assert values(tiebreak.ZooOptions()._struct()) == initial("zoo_options")
+    assert values(tiebreak.Augmentation()._struct()) == initial("augmentation")
     assert values(tiebreak.ParameterGroup()._struct()) == initial("parameter_group")
     assert values(tiebreak.kink.kink_struct(tiebreak.MaxPoolKink())) == initial("kink")
     for kink in (tiebreak.ReluKink(), tiebreak.NormPoolKink()):

@@ -128,5 +128,9 @@ def test_tie_sets_are_bytes(engine):
 
 
 def test_names_of_dtypes():
-    for dtype in tiebreak.DType:
-        assert tiebreak.DType(dtype.name.lower()) is dtype and dtype.numpy.itemsize == 2**dtype.value
+    sizes = {tiebreak.DType.F16: 2, tiebreak.DType.F32: 4, tiebreak.DType.F64: 8, tiebreak.DType.BYTE: 1}
+    assert set(sizes) == set(tiebreak.DType)
+    for dtype, size in sizes.items():
+        assert tiebreak.DType(dtype.name.lower()) is dtype and dtype.numpy.itemsize == size
+        assert tiebreak.DType.of(dtype.numpy) is tiebreak.DType.of(dtype.name.lower()) is dtype
+    refused(Status.DTYPE_MISMATCH, tiebreak.DType.of, "int32")

@@ -15,7 +15,9 @@ for PyTorch.
 """
 
 from ._library import abi_version, status_name, version
+from .adapter import AdapterKind, AdapterProperties, adapters
 from .array import Array, ArrayLike, DType, Labels
+from .data import Augmentation, Dataset, DatasetProperties
 from .engine import Device, Engine, EngineProperties, LogLevel, MemoryUse
 from .graph import INPUT, Graph, GraphProperties, Node, TensorProperties, ZooOptions
 from .kink import Composition, Jacobian, Kink, KinkKind, MaxPoolKink, NormPoolKink, ReluKink
@@ -29,12 +31,23 @@ from .network import (
     NetworkProperties,
     Norms,
     ReductionOrder,
+    Work,
 )
 from .operators import pool2d_output_shape
-from .optimizer import GradScaler, Optimizer, OptimizerProperties, ParameterGroup, StepReport
+from .optimizer import (
+    EpochReport,
+    GradScaler,
+    KernelProfile,
+    Optimizer,
+    OptimizerProperties,
+    ParameterGroup,
+    StepReport,
+)
+from .progress import Progress
 from .schedule import Schedule, ScheduleKind
 from .status import Error, Status
 from .step import SGD, Adam, AdamW, Algorithm, AlgorithmKind, RMSprop
+from .tensor import Operand, Result, Tensor
 
 __version__ = version()
 
@@ -43,24 +56,31 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "AdapterKind",
+    "AdapterProperties",
     "Algorithm",
     "AlgorithmKind",
     "Alternative",
     "Array",
     "ArrayLike",
+    "Augmentation",
     "CensusEntry",
     "Comparison",
     "Composition",
     "DType",
+    "Dataset",
+    "DatasetProperties",
     "Device",
     "Difference",
     "Engine",
     "EngineProperties",
+    "EpochReport",
     "Error",
     "GradScaler",
     "Graph",
     "GraphProperties",
     "Jacobian",
+    "KernelProfile",
     "Kink",
     "KinkKind",
     "Labels",
@@ -73,19 +93,25 @@ __all__ = [
     "Node",
     "NormPoolKink",
     "Norms",
+    "Operand",
     "Optimizer",
     "OptimizerProperties",
     "ParameterGroup",
+    "Progress",
     "RMSprop",
     "ReductionOrder",
     "ReluKink",
+    "Result",
     "Schedule",
     "ScheduleKind",
     "Status",
     "StepReport",
+    "Tensor",
     "TensorProperties",
+    "Work",
     "ZooOptions",
     "abi_version",
+    "adapters",
     "pool2d_output_shape",
     "status_name",
     "version",

@@ -11,9 +11,12 @@ _waiting = threading.local()
 _started_here = threading.local()
 
 
-def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` for the library to call. What it raises is raised by the call that it interrupted, or, on a thread
-    of the library, goes to `sys.unraisablehook`."""
+def guarded(function: Callable[..., Any], failed: object = None) -> Callable[..., Any]:
+    """`function` for the library to call, which gets `failed` where it raises.
+
+    What it raises is raised by the call that it interrupted, or, on a thread of the library, goes to
+    `sys.unraisablehook`.
+    """
 
     def call(*arguments: Any) -> Any:
         try:
@@ -23,7 +26,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
                 raise
             if getattr(_waiting, "error", None) is None:
                 _waiting.error = error
-        return None
+        return failed
 
     return call
 

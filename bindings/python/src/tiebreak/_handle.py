@@ -35,9 +35,19 @@ class Handle:
         try:
             create(*arguments, c.byref(token))
         finally:
-            # What ctypes passes in place of the object.
-            self._as_parameter_ = token
-            self._end = weakref.finalize(self, _free, f"{self._kind}_free", token.value or 0, os.getpid())
+            self._own(token)
+
+    @classmethod
+    def _adopt(cls: type[Self], token: c.c_void_p) -> Self:
+        """The object of a token that a call has written; of 0 where it failed."""
+        handle = cls.__new__(cls)
+        handle._own(token)
+        return handle
+
+    def _own(self, token: c.c_void_p) -> None:
+        # What ctypes passes in place of the object.
+        self._as_parameter_ = token
+        self._end = weakref.finalize(self, _free, f"{self._kind}_free", token.value or 0, os.getpid())
 
     def close(self) -> None:
         """Frees it. Closing twice is fine."""

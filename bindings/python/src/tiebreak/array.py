@@ -38,19 +38,32 @@ class DType(Choice):
     F16 = _abi.TB_DTYPE_F16
     F32 = _abi.TB_DTYPE_F32
     F64 = _abi.TB_DTYPE_F64
+    BYTE = _abi.TB_DTYPE_BYTE
+    """Of tie sets in a `Tensor`, nothing else."""
 
     @property
     def numpy(self) -> np.dtype[Any]:
         """The same as NumPy's."""
         return _NUMPY[self]
 
+    @classmethod
+    def of(cls, dtype: Any) -> DType:
+        """That of a NumPy dtype, or of a name: "f16" as well as "float16"."""
+        for member, known in _NUMPY.items():
+            if dtype == known or dtype == member.name.lower():
+                return member
+        raise Error(Status.DTYPE_MISMATCH, f"dtype: expected float16, float32, float64 or uint8, got {dtype}")
+
 
 _NUMPY: dict[Any, np.dtype[Any]] = {
     DType.F16: np.dtype(np.float16),
     DType.F32: np.dtype(np.float32),
     DType.F64: np.dtype(np.float64),
+    DType.BYTE: np.dtype(np.uint8),
 }
-_NUMBERS: dict[Any, int] = {dtype: member.value for member, dtype in _NUMPY.items()}
+_NUMBERS: dict[Any, int] = {
+    dtype: member.value for member, dtype in _NUMPY.items() if member is not DType.BYTE
+}
 
 
 def as_array(name: str, value: Any) -> Array:
@@ -104,11 +117,6 @@ def view(name: str, value: ArrayLike) -> Any:
     return _fill(_abi.tb_view(), name, as_array(name, value))
 
 
-def optional_view(name: str, value: ArrayLike | None) -> Any:
-    """A `tb_view`, or NULL."""
-    return None if value is None else view(name, value)
-
-
 def view_mut(name: str, value: ArrayLike) -> Any:
     """A `tb_view_mut` of an array that the library writes."""
     array = as_array(name, value)
@@ -116,17 +124,7 @@ def view_mut(name: str, value: ArrayLike) -> Any:
     return _fill(_abi.tb_view_mut(), name, array)
 
 
-def optional_view_mut(name: str, value: ArrayLike | None) -> Any:
-    """A `tb_view_mut`, or NULL."""
-    return None if value is None else view_mut(name, value)
-
-
-def output(name: str, value: Array | None, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
-    """The caller's array for a result, or a new one. The library checks the caller's."""
-    return np.empty(shape, dtype) if value is None else as_array(name, value)
-
-
-def shape4(name: str, array: Array) -> tuple[int, int, int, int]:
+def shape4(name: str, array: Any) -> tuple[int, int, int, int]:
     """The shape of an array that must have four dimensions."""
     if array.ndim != 4:
         raise Error(Status.SHAPE_MISMATCH, f"{name}: expected 4 dimensions, got shape {list(array.shape)}")

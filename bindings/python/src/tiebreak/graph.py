@@ -11,6 +11,7 @@ from . import _abi
 from ._handle import Handle
 from ._library import lib
 from ._record import Properties, filled, options, text
+from .array import DType
 from .operators import Pair, batchnorm_options, conv2d_options, pool2d_options
 
 Node = NewType("Node", int)
@@ -30,11 +31,19 @@ class TensorProperties:
     """"parameter", "buffer", or the layer's kind: "conv2d", "relu", "maxpool2d" ..."""
     shape: tuple[int, ...]
     """Of a layer's output without the batch."""
+    dtype: DType | None
+    """None of a graph's layers."""
+    gpu: bool
+    """True where it lies on a GPU."""
 
     @classmethod
     def _of(cls, struct: Any) -> TensorProperties:
         return cls(
-            struct.name.decode("utf-8", "replace"), struct.kind.decode(), tuple(struct.shape[: struct.rank])
+            struct.name.decode("utf-8", "replace"),
+            struct.kind.decode(),
+            tuple(struct.shape[: struct.rank]),
+            DType(struct.dtype) if struct.dtype else None,
+            bool(struct.gpu),
         )
 
 

@@ -14,12 +14,15 @@ from . import _abi
 from ._handle import Handle
 from ._library import lib
 from ._record import Choice, Properties, array, filled, options, text
-from .array import Array, ArrayLike, DType, Labels, as_array, byte_pointer, output, view, view_mut
+from .array import Array, DType, Labels, byte_pointer
 from .array import labels as label_pointer
+from .data import Dataset
 from .engine import Engine
 from .graph import Graph, TensorProperties, ZooOptions
 from .kink import Kink, KinkKind, kink_of, kink_struct
+from .progress import Progress, listener
 from .status import Error, Status
+from .tensor import Operand, as_operand, view, view_mut
 
 
 class ReductionOrder(Choice):
@@ -150,6 +153,17 @@ class MemoryPlan(Properties):
     """All of it, `largest` apart, which is a part of it."""
 
 
+@dataclass(frozen=True)
+class Work(Properties):
+    """What a run has to do at the least."""
+
+    operations: int
+    """Additions and multiplications of convolutions and linear layers, two for each product. All else is bound by
+    memory and counts as 0."""
+    bytes: int
+    """Of the tensors, each read or written once."""
+
+
 Alternative: TypeAlias = "Kink | Mapping[str, Kink]"
 """What replaces present choices in a comparison: one choice for every layer of its kind, or choices by layer."""
 
@@ -258,7 +272,7 @@ class Network(Handle):
         """A copy of a parameter, in `values` where that is given: its shape, of `info.parameter_dtype`."""
         return self._read(lib.network_read_parameter, self.parameters, name, values)
 
-    def write_parameter(self, name: str, values: ArrayLike) -> None:
+    def write_parameter(self, name: str, values: Operand) -> None:
         """Overwrites a parameter with values of its shape, of `info.parameter_dtype`."""
         lib.network_write_parameter(self, text(name), view("values", values))
 
@@ -270,7 +284,7 @@ class Network(Handle):
         """A copy of a buffer, such as "features.3.running_mean"."""
         return self._read(lib.network_read_buffer, self.buffers, name, values)
 
-    def write_buffer(self, name: str, values: ArrayLike) -> None:
+    def write_buffer(self, name: str, values: Operand) -> None:
         """Overwrites a buffer with values of its shape, of `info.parameter_dtype`."""
         lib.network_write_buffer(self, text(name), view("values", values))
 
@@ -282,15 +296,15 @@ class Network(Handle):
         function(self, text(name), view_mut("values", values))
         return values
 
-    def forward(self, x: ArrayLike, *, logits: Array | None = None) -> Array:
+    def forward(self, x: Operand, *, logits: Array | None = None) -> Array:
         """Logits `[N, classes]` of a batch `[N, C, H, W]` of the network's dtype."""
-        x = as_array("x", x)
+        x = as_operand("x", x)
         if logits is None:
             logits = np.empty((*x.shape[:1], self.info.classes), x.dtype)
         lib.network_forward(self, view("x", x), view_mut("logits", logits))
         return logits
 
-    def loss_and_gradients(self, x: ArrayLike, labels: Labels) -> float:
+    def loss_and_gradients(self, x: Operand, labels: Labels) -> float:
         """Forward and backward pass: the gradients stay in the network.
 
         Args:
@@ -313,7 +327,7 @@ class Network(Handle):
         """
         lib.network_backward(self)
 
-    def evaluate(self, x: ArrayLike, labels: Labels) -> tuple[float, int]:
+    def evaluate(self, x: Operand, labels: Labels) -> tuple[float, int]:
         """Mean cross-entropy of a batch, and the number of samples whose largest logit is the label's."""
         loss, correct = c.c_double(), c.c_size_t()
         lib.network_evaluate(self, view("x", x), *label_pointer(labels), c.byref(loss), c.byref(correct))
@@ -329,7 +343,7 @@ class Network(Handle):
             counts: out: uint8 `[N, C, OH, OW]`
         """
         shape = (batch, *self._shape(self.layers, layer))
-        counts = output("counts", counts, shape, np.uint8)
+        counts = np.empty(shape, np.uint8) if counts is None else counts
         lib.network_ties(self, text(layer), byte_pointer("counts", counts, write=True), counts.nbytes)
         return counts
 
@@ -347,13 +361,13 @@ class Network(Handle):
             Error: `Status.UNSUPPORTED` where it is not kept
         """
         shape = (batch, *self._shape(self.layers, layer))
-        values = output("values", values, shape, self.info.dtype.numpy)
+        values = np.empty(shape, self.info.dtype.numpy) if values is None else values
         lib.network_read_activation(self, text(layer), view_mut("values", values))
         return values
 
     def compare(
         self,
-        x: ArrayLike,
+        x: Operand,
         labels: Labels,
         alternatives: Sequence[Alternative],
         *,
@@ -403,7 +417,7 @@ class Network(Handle):
         lib.network_gradient_norms(self, norms, len(norms))
         return [Norms._of(struct) for struct in norms]
 
-    def census(self, x: ArrayLike, labels: Labels) -> list[CensusEntry]:
+    def census(self, x: Operand, labels: Labels) -> list[CensusEntry]:
         """Forward and backward pass with a census of every max pooling and ReLU: how often the network stands on a
         kink. Running statistics of batch normalisation stay as they are.
 
@@ -423,6 +437,26 @@ class Network(Handle):
         """What a run of one batch size would need, an optimizer's state apart; nothing is allocated."""
         plan = filled(_abi.tb_memory_plan, lib.network_memory_plan, self, batch, training)
         return MemoryPlan._of(plan)
+
+    def work(self, batch: int, *, training: bool = True) -> Work:
+        """What a run of one batch size has to do, the optimizer apart; nothing is run."""
+        return Work._of(filled(_abi.tb_work, lib.network_work, self, batch, training))
+
+    def evaluate_dataset(
+        self, dataset: Dataset, batch_size: int, *, progress: Progress | None = None
+    ) -> tuple[float, int]:
+        """Mean cross-entropy of all images of a data set in evaluation mode, and the number of them whose largest logit
+        is the label's; NaN where there is none.
+
+        Args:
+            dataset: its images have the shape of the network's input
+            batch_size: images of a run
+            progress: hears of images done, before the first and after each run
+        """
+        loss, correct = c.c_double(), c.c_size_t()
+        hear = listener(progress)
+        lib.network_evaluate_dataset(self, dataset, batch_size, hear, None, c.byref(loss), c.byref(correct))
+        return loss.value, correct.value
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes parameters and buffers to a safetensors file, as a PyTorch `state_dict`. The file appears whole or

@@ -2,7 +2,8 @@
 
 Every array of a call has one dtype (float16, float32 or float64) unless the method says otherwise. Inputs and outputs
 are used where they lie: nothing is copied, and an array with another layout or dtype is an `Error`. An output that is
-not given is allocated; one that is given is written and returned. Outputs may overlap nothing.
+not given is allocated; one that is given is written and returned. Outputs may overlap nothing. Where the arrays are
+tensors of the engine (`Tensor`), so are the results.
 """
 
 from __future__ import annotations
@@ -17,24 +18,22 @@ import numpy as np
 from . import _abi
 from ._library import lib
 from ._record import options, pair, text
-from .array import (
-    Array,
-    ArrayLike,
-    Labels,
-    as_array,
-    byte_pointer,
+from .array import Array, Labels, shape4
+from .array import labels as label_pointer
+from .kink import MaxPoolKink, NormPoolKink, ReluKink, optional_kink
+from .status import Error, Status
+from .tensor import (
+    Operand,
+    Result,
+    Tensor,
+    as_operand,
     optional_view,
     optional_view_mut,
     output,
-    shape4,
+    ties_arguments,
     view,
     view_mut,
 )
-from .array import (
-    labels as label_pointer,
-)
-from .kink import MaxPoolKink, NormPoolKink, ReluKink, optional_kink
-from .status import Error, Status
 
 Pair: TypeAlias = "int | Iterable[int]"
 """Height and width: one number for both, or two."""
@@ -92,15 +91,15 @@ class Operators:
 
     def maxpool2d_forward(
         self,
-        x: ArrayLike,
+        x: Operand,
         kernel_size: Pair = 2,
         stride: Pair | None = None,
         padding: Pair = 0,
         *,
         kink: MaxPoolKink | None = None,
-        y: Array | None = None,
-        ties: Array | None = None,
-    ) -> tuple[Array, Array]:
+        y: Array | Tensor | None = None,
+        ties: Array | Tensor | None = None,
+    ) -> tuple[Result, Result]:
         """Max pooling, and the tie set of each window, which the backward pass needs. A NaN in a window wins.
 
         Args:
@@ -117,32 +116,31 @@ class Operators:
         Returns:
             y and ties
         """
-        x = as_array("x", x)
+        x = as_operand("x", x)
         shape = pool2d_output_shape(x.shape, kernel_size, stride, padding)
-        y, ties = output("y", y, shape[:4], x.dtype), output("ties", ties, shape, np.uint8)
+        y, ties = output("y", y, shape[:4], x), output("ties", ties, shape, x, np.uint8)
         lib.maxpool2d_forward(
             self,
             view("x", x),
             pool2d_options(kernel_size, stride, padding),
             optional_kink(kink),
             view_mut("y", y),
-            byte_pointer("ties", ties, write=True),
-            ties.nbytes,
+            *ties_arguments("ties", ties, write=True),
         )
         return y, ties
 
     def maxpool2d_backward(
         self,
-        gy: ArrayLike,
-        ties: Array,
+        gy: Operand,
+        ties: Array | Tensor,
         x_shape: Sequence[int],
         kernel_size: Pair = 2,
         stride: Pair | None = None,
         padding: Pair = 0,
         *,
         kink: MaxPoolKink | None = None,
-        gx: Array | None = None,
-    ) -> Array:
+        gx: Array | Tensor | None = None,
+    ) -> Result:
         """Gradient with respect to the input of `maxpool2d_forward` under any choice, from the stored tie sets: two
         choices can be compared on one forward pass.
 
@@ -154,13 +152,12 @@ class Operators:
             kink: None is native: what PyTorch computes
             gx: out: `[N, C, H, W]`
         """
-        gy, ties = as_array("gy", gy), as_array("ties", ties)
-        gx = output("gx", gx, x_shape, gy.dtype)
+        gy, ties = as_operand("gy", gy), as_operand("ties", ties)
+        gx = output("gx", gx, x_shape, gy)
         lib.maxpool2d_backward(
             self,
             view("gy", gy),
-            byte_pointer("ties", ties),
-            ties.nbytes,
+            *ties_arguments("ties", ties),
             pool2d_options(kernel_size, stride, padding),
             optional_kink(kink),
             view_mut("gx", gx),
@@ -169,13 +166,13 @@ class Operators:
 
     def norm_pool2d_forward(
         self,
-        x: ArrayLike,
+        x: Operand,
         kernel_size: Pair = 2,
         stride: Pair | None = None,
         padding: Pair = 0,
         *,
-        y: Array | None = None,
-    ) -> Array:
+        y: Array | Tensor | None = None,
+    ) -> Result:
         """Norm pooling: y = sqrt(sum of x_i^2) over each window, with the roundings of the published program, so that
         float16 overflows from |x| = 256 on.
 
@@ -188,16 +185,16 @@ class Operators:
 
     def norm_pool2d_backward(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
-        gy: ArrayLike,
+        x: Operand,
+        y: Operand,
+        gy: Operand,
         kernel_size: Pair = 2,
         stride: Pair | None = None,
         padding: Pair = 0,
         *,
         kink: NormPoolKink | None = None,
-        gx: Array | None = None,
-    ) -> Array:
+        gx: Array | Tensor | None = None,
+    ) -> Result:
         """Gradient of `norm_pool2d_forward`: (x_i / y) gy where y is not 0, else at_zero gy.
 
         Args:
@@ -208,8 +205,8 @@ class Operators:
             kink: None is at_zero = 0
             gx: out: `[N, C, H, W]`; sums over overlapping windows are rounded one by one
         """
-        x = as_array("x", x)
-        gx = output("gx", gx, x.shape, x.dtype)
+        x = as_operand("x", x)
+        gx = output("gx", gx, x.shape, x)
         lib.norm_pool2d_backward(
             self,
             view("x", x),
@@ -223,13 +220,13 @@ class Operators:
 
     def avgpool2d_forward(
         self,
-        x: ArrayLike,
+        x: Operand,
         kernel_size: Pair = 2,
         stride: Pair | None = None,
         padding: Pair = 0,
         *,
-        y: Array | None = None,
-    ) -> Array:
+        y: Array | Tensor | None = None,
+    ) -> Result:
         """Average pooling: y = sum of each window over KH KW; padding counts as zeros.
 
         Args:
@@ -241,14 +238,14 @@ class Operators:
 
     def avgpool2d_backward(
         self,
-        gy: ArrayLike,
+        gy: Operand,
         x_shape: Sequence[int],
         kernel_size: Pair = 2,
         stride: Pair | None = None,
         padding: Pair = 0,
         *,
-        gx: Array | None = None,
-    ) -> Array:
+        gx: Array | Tensor | None = None,
+    ) -> Result:
         """Gradient of `avgpool2d_forward`.
 
         Args:
@@ -257,8 +254,8 @@ class Operators:
             kernel_size, stride, padding: as in the forward pass
             gx: out: `[N, C, H, W]`
         """
-        gy = as_array("gy", gy)
-        gx = output("gx", gx, x_shape, gy.dtype)
+        gy = as_operand("gy", gy)
+        gx = output("gx", gx, x_shape, gy)
         window = pool2d_options(kernel_size, stride, padding)
         lib.avgpool2d_backward(self, view("gy", gy), window, view_mut("gx", gx))
         return gx
@@ -266,21 +263,21 @@ class Operators:
     def _pool2d(
         self,
         forward: Any,
-        x: ArrayLike,
+        x: Operand,
         kernel_size: Pair,
         stride: Pair | None,
         padding: Pair,
         y: Array | None,
-    ) -> Array:
-        x = as_array("x", x)
+    ) -> Result:
+        x = as_operand("x", x)
         shape = pool2d_output_shape(x.shape, kernel_size, stride, padding)[:4]
-        y = output("y", y, shape, x.dtype)
+        y = output("y", y, shape, x)
         forward(self, view("x", x), pool2d_options(kernel_size, stride, padding), view_mut("y", y))
         return y
 
     def adaptive_avgpool2d_forward(
-        self, x: ArrayLike, output_size: Pair = 1, *, y: Array | None = None
-    ) -> Array:
+        self, x: Operand, output_size: Pair = 1, *, y: Array | Tensor | None = None
+    ) -> Result:
         """Average pooling to a size: the mean of the plane where that is 1 x 1.
 
         Args:
@@ -288,14 +285,14 @@ class Operators:
             output_size: OH and OW, which divide H and W
             y: out: `[N, C, OH, OW]`
         """
-        x = as_array("x", x)
-        y = output("y", y, (*shape4("x", x)[:2], *pair(output_size)), x.dtype)
+        x = as_operand("x", x)
+        y = output("y", y, (*shape4("x", x)[:2], *pair(output_size)), x)
         lib.adaptive_avgpool2d_forward(self, view("x", x), view_mut("y", y))
         return y
 
     def adaptive_avgpool2d_backward(
-        self, gy: ArrayLike, x_shape: Sequence[int], *, gx: Array | None = None
-    ) -> Array:
+        self, gy: Operand, x_shape: Sequence[int], *, gx: Array | Tensor | None = None
+    ) -> Result:
         """Gradient of `adaptive_avgpool2d_forward`.
 
         Args:
@@ -303,26 +300,26 @@ class Operators:
             x_shape: `[N, C, H, W]` of the input
             gx: out: `[N, C, H, W]`
         """
-        gy = as_array("gy", gy)
-        gx = output("gx", gx, x_shape, gy.dtype)
+        gy = as_operand("gy", gy)
+        gx = output("gx", gx, x_shape, gy)
         lib.adaptive_avgpool2d_backward(self, view("gy", gy), view_mut("gx", gx))
         return gx
 
-    def relu_forward(self, x: ArrayLike, *, y: Array | None = None) -> Array:
+    def relu_forward(self, x: Operand, *, y: Array | Tensor | None = None) -> Result:
         """y = max(x, 0), elementwise; NaN stays NaN and -0 stays -0, as in PyTorch.
 
         Args:
             x: any shape
             y: out: the shape of x
         """
-        x = as_array("x", x)
-        y = output("y", y, x.shape, x.dtype)
+        x = as_operand("x", x)
+        y = output("y", y, x.shape, x)
         lib.relu_forward(self, view("x", x), view_mut("y", y))
         return y
 
     def relu_backward(
-        self, x: ArrayLike, gy: ArrayLike, *, kink: ReluKink | None = None, gx: Array | None = None
-    ) -> Array:
+        self, x: Operand, gy: Operand, *, kink: ReluKink | None = None, gx: Array | Tensor | None = None
+    ) -> Result:
         """Gradient of `relu_forward`: gy where x > 0 (and where x is NaN), alpha gy where x = 0, else 0.
 
         Args:
@@ -331,23 +328,23 @@ class Operators:
             kink: None is alpha = 0
             gx: out: the shape of x
         """
-        x = as_array("x", x)
-        gx = output("gx", gx, x.shape, x.dtype)
+        x = as_operand("x", x)
+        gx = output("gx", gx, x.shape, x)
         lib.relu_backward(self, view("x", x), view("gy", gy), optional_kink(kink), view_mut("gx", gx))
         return gx
 
     def conv2d_forward(
         self,
-        x: ArrayLike,
-        weight: ArrayLike,
-        bias: ArrayLike | None = None,
+        x: Operand,
+        weight: Operand,
+        bias: Operand | None = None,
         stride: Pair = 1,
         padding: Pair = 0,
         dilation: Pair = 1,
         groups: int = 1,
         *,
-        y: Array | None = None,
-    ) -> Array:
+        y: Array | Tensor | None = None,
+    ) -> Result:
         """Convolution (cross-correlation): y = x * weight + bias.
 
         Args:
@@ -358,7 +355,7 @@ class Operators:
             groups: groups of channels that do not see each other
             y: out: `[N, O, OH, OW]`, OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1
         """
-        x, weight = as_array("x", x), as_array("weight", weight)
+        x, weight = as_operand("x", x), as_operand("weight", weight)
         n, _, *image = shape4("x", x)
         o, _, *kernel = shape4("weight", weight)
         # Nonsense gives some shape here, and the library says what is wrong.
@@ -366,7 +363,7 @@ class Operators:
             max((i + 2 * p - d * (k - 1) - 1) // max(s, 1) + 1, 0)
             for i, k, s, p, d in zip(image, kernel, pair(stride), pair(padding), pair(dilation), strict=True)
         ]
-        y = output("y", y, (n, o, *size), x.dtype)
+        y = output("y", y, (n, o, *size), x)
         lib.conv2d_forward(
             self,
             view("x", x),
@@ -379,16 +376,16 @@ class Operators:
 
     def conv2d_backward_input(
         self,
-        gy: ArrayLike,
-        weight: ArrayLike,
+        gy: Operand,
+        weight: Operand,
         x_shape: Sequence[int],
         stride: Pair = 1,
         padding: Pair = 0,
         dilation: Pair = 1,
         groups: int = 1,
         *,
-        gx: Array | None = None,
-    ) -> Array:
+        gx: Array | Tensor | None = None,
+    ) -> Result:
         """Gradient with respect to the input of `conv2d_forward`.
 
         Args:
@@ -398,25 +395,25 @@ class Operators:
             stride, padding, dilation, groups: as in the forward pass
             gx: out: `[N, C, H, W]`
         """
-        gy = as_array("gy", gy)
-        gx = output("gx", gx, x_shape, gy.dtype)
+        gy = as_operand("gy", gy)
+        gx = output("gx", gx, x_shape, gy)
         window = conv2d_options(stride, padding, dilation, groups)
         lib.conv2d_backward_input(self, view("gy", gy), view("weight", weight), window, view_mut("gx", gx))
         return gx
 
     def conv2d_backward_weight(
         self,
-        x: ArrayLike,
-        gy: ArrayLike,
+        x: Operand,
+        gy: Operand,
         weight_shape: Sequence[int],
         stride: Pair = 1,
         padding: Pair = 0,
         dilation: Pair = 1,
         groups: int = 1,
         *,
-        gweight: Array | None = None,
-        gbias: Array | None = None,
-    ) -> tuple[Array, Array]:
+        gweight: Array | Tensor | None = None,
+        gbias: Array | Tensor | None = None,
+    ) -> tuple[Result, Result]:
         """Gradients with respect to the weight and bias of `conv2d_forward`.
 
         Args:
@@ -430,9 +427,9 @@ class Operators:
         Returns:
             gweight and gbias
         """
-        x = as_array("x", x)
-        gweight = output("gweight", gweight, weight_shape, x.dtype)
-        gbias = output("gbias", gbias, weight_shape[:1], x.dtype)
+        x = as_operand("x", x)
+        gweight = output("gweight", gweight, weight_shape, x)
+        gbias = output("gbias", gbias, weight_shape[:1], x)
         lib.conv2d_backward_weight(
             self,
             view("x", x),
@@ -444,8 +441,8 @@ class Operators:
         return gweight, gbias
 
     def linear_forward(
-        self, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, y: Array | None = None
-    ) -> Array:
+        self, x: Operand, weight: Operand, bias: Operand | None = None, *, y: Array | Tensor | None = None
+    ) -> Result:
         """Fully connected layer: y = x weight^T + bias.
 
         Args:
@@ -454,14 +451,16 @@ class Operators:
             bias: `[O]`, or None
             y: out: `[N, O]`
         """
-        x, weight = as_array("x", x), as_array("weight", weight)
-        y = output("y", y, (*x.shape[:1], *weight.shape[:1]), x.dtype)
+        x, weight = as_operand("x", x), as_operand("weight", weight)
+        y = output("y", y, (*x.shape[:1], *weight.shape[:1]), x)
         lib.linear_forward(
             self, view("x", x), view("weight", weight), optional_view("bias", bias), view_mut("y", y)
         )
         return y
 
-    def linear_backward_input(self, gy: ArrayLike, weight: ArrayLike, *, gx: Array | None = None) -> Array:
+    def linear_backward_input(
+        self, gy: Operand, weight: Operand, *, gx: Array | Tensor | None = None
+    ) -> Result:
         """Gradient with respect to the input of `linear_forward`: gx = gy weight.
 
         Args:
@@ -469,14 +468,19 @@ class Operators:
             weight: `[O, I]`
             gx: out: `[N, I]`
         """
-        gy, weight = as_array("gy", gy), as_array("weight", weight)
-        gx = output("gx", gx, (*gy.shape[:1], *weight.shape[1:]), gy.dtype)
+        gy, weight = as_operand("gy", gy), as_operand("weight", weight)
+        gx = output("gx", gx, (*gy.shape[:1], *weight.shape[1:]), gy)
         lib.linear_backward_input(self, view("gy", gy), view("weight", weight), view_mut("gx", gx))
         return gx
 
     def linear_backward_weight(
-        self, x: ArrayLike, gy: ArrayLike, *, gweight: Array | None = None, gbias: Array | None = None
-    ) -> tuple[Array, Array]:
+        self,
+        x: Operand,
+        gy: Operand,
+        *,
+        gweight: Array | Tensor | None = None,
+        gbias: Array | Tensor | None = None,
+    ) -> tuple[Result, Result]:
         """Gradients with respect to the weight and bias of `linear_forward`.
 
         Args:
@@ -488,9 +492,9 @@ class Operators:
         Returns:
             gweight and gbias
         """
-        x, gy = as_array("x", x), as_array("gy", gy)
-        gweight = output("gweight", gweight, (*gy.shape[1:], *x.shape[1:]), x.dtype)
-        gbias = output("gbias", gbias, gy.shape[1:], x.dtype)
+        x, gy = as_operand("x", x), as_operand("gy", gy)
+        gweight = output("gweight", gweight, (*gy.shape[1:], *x.shape[1:]), x)
+        gbias = output("gbias", gbias, gy.shape[1:], x)
         lib.linear_backward_weight(
             self, view("x", x), view("gy", gy), view_mut("gweight", gweight), view_mut("gbias", gbias)
         )
@@ -498,18 +502,18 @@ class Operators:
 
     def batchnorm_forward(
         self,
-        x: ArrayLike,
-        weight: ArrayLike,
-        bias: ArrayLike,
-        running_mean: Array | None = None,
-        running_var: Array | None = None,
+        x: Operand,
+        weight: Operand,
+        bias: Operand,
+        running_mean: Array | Tensor | None = None,
+        running_var: Array | Tensor | None = None,
         *,
         eps: float = 1e-5,
         momentum: float = 0.1,
-        y: Array | None = None,
-        mean: Array | None = None,
-        inv_std: Array | None = None,
-    ) -> tuple[Array, Array, Array]:
+        y: Array | Tensor | None = None,
+        mean: Array | Tensor | None = None,
+        inv_std: Array | Tensor | None = None,
+    ) -> tuple[Result, Result, Result]:
         """Batch normalisation in training mode: y = (x - mean) / sqrt(var + eps) weight + bias, with the mean and the
         biased variance of each channel over the batch. A batch with one value for each channel is refused.
 
@@ -526,11 +530,11 @@ class Operators:
         Returns:
             y, mean and inv_std
         """
-        x, weight = as_array("x", x), as_array("weight", weight)
+        x, weight = as_operand("x", x), as_operand("weight", weight)
         statistics = np.float64 if x.dtype == np.float64 else np.float32
-        y = output("y", y, x.shape, x.dtype)
-        mean = output("mean", mean, weight.shape, statistics)
-        inv_std = output("inv_std", inv_std, weight.shape, statistics)
+        y = output("y", y, x.shape, x)
+        mean = output("mean", mean, weight.shape, x, statistics)
+        inv_std = output("inv_std", inv_std, weight.shape, x, statistics)
         lib.batchnorm_forward(
             self,
             view("x", x),
@@ -547,15 +551,15 @@ class Operators:
 
     def batchnorm_inference(
         self,
-        x: ArrayLike,
-        weight: ArrayLike,
-        bias: ArrayLike,
-        running_mean: ArrayLike,
-        running_var: ArrayLike,
+        x: Operand,
+        weight: Operand,
+        bias: Operand,
+        running_mean: Operand,
+        running_var: Operand,
         *,
         eps: float = 1e-5,
-        y: Array | None = None,
-    ) -> Array:
+        y: Array | Tensor | None = None,
+    ) -> Result:
         """Batch normalisation in evaluation mode: with the running statistics in place of the batch's.
 
         Args:
@@ -564,8 +568,8 @@ class Operators:
             eps: added to the variance
             y: out: the shape of x
         """
-        x = as_array("x", x)
-        y = output("y", y, x.shape, x.dtype)
+        x = as_operand("x", x)
+        y = output("y", y, x.shape, x)
         lib.batchnorm_inference(
             self,
             view("x", x),
@@ -580,16 +584,16 @@ class Operators:
 
     def batchnorm_backward(
         self,
-        x: ArrayLike,
-        gy: ArrayLike,
-        weight: ArrayLike,
-        mean: ArrayLike,
-        inv_std: ArrayLike,
+        x: Operand,
+        gy: Operand,
+        weight: Operand,
+        mean: Operand,
+        inv_std: Operand,
         *,
-        gx: Array | None = None,
-        gweight: Array | None = None,
-        gbias: Array | None = None,
-    ) -> tuple[Array, Array, Array]:
+        gx: Array | Tensor | None = None,
+        gweight: Array | Tensor | None = None,
+        gbias: Array | Tensor | None = None,
+    ) -> tuple[Result, Result, Result]:
         """Gradients of `batchnorm_forward`, through the batch's statistics too.
 
         Args:
@@ -603,10 +607,10 @@ class Operators:
         Returns:
             gx, gweight and gbias
         """
-        x, weight = as_array("x", x), as_array("weight", weight)
-        gx = output("gx", gx, x.shape, x.dtype)
-        gweight = output("gweight", gweight, weight.shape, weight.dtype)
-        gbias = output("gbias", gbias, weight.shape, weight.dtype)
+        x, weight = as_operand("x", x), as_operand("weight", weight)
+        gx = output("gx", gx, x.shape, x)
+        gweight = output("gweight", gweight, weight.shape, weight)
+        gbias = output("gbias", gbias, weight.shape, weight)
         lib.batchnorm_backward(
             self,
             view("x", x),
@@ -622,17 +626,17 @@ class Operators:
 
     def batchnorm_inference_backward(
         self,
-        x: ArrayLike,
-        gy: ArrayLike,
-        weight: ArrayLike,
-        running_mean: ArrayLike,
-        running_var: ArrayLike,
+        x: Operand,
+        gy: Operand,
+        weight: Operand,
+        running_mean: Operand,
+        running_var: Operand,
         *,
         eps: float = 1e-5,
-        gx: Array | None = None,
-        gweight: Array | None = None,
-        gbias: Array | None = None,
-    ) -> tuple[Array, Array, Array]:
+        gx: Array | Tensor | None = None,
+        gweight: Array | Tensor | None = None,
+        gbias: Array | Tensor | None = None,
+    ) -> tuple[Result, Result, Result]:
         """Gradients of `batchnorm_inference`.
 
         Args:
@@ -646,10 +650,10 @@ class Operators:
         Returns:
             gx, gweight and gbias
         """
-        x, weight = as_array("x", x), as_array("weight", weight)
-        gx = output("gx", gx, x.shape, x.dtype)
-        gweight = output("gweight", gweight, weight.shape, weight.dtype)
-        gbias = output("gbias", gbias, weight.shape, weight.dtype)
+        x, weight = as_operand("x", x), as_operand("weight", weight)
+        gx = output("gx", gx, x.shape, x)
+        gweight = output("gweight", gweight, weight.shape, weight)
+        gbias = output("gbias", gbias, weight.shape, weight)
         lib.batchnorm_inference_backward(
             self,
             view("x", x),
@@ -664,7 +668,7 @@ class Operators:
         )
         return gx, gweight, gbias
 
-    def add(self, a: ArrayLike, b: ArrayLike, *, y: Array | None = None) -> Array:
+    def add(self, a: Operand, b: Operand, *, y: Array | Tensor | None = None) -> Result:
         """y = a + b, elementwise. The gradient with respect to both is that of y.
 
         Args:
@@ -672,19 +676,19 @@ class Operators:
             b: the shape of a
             y: out: the shape of a
         """
-        a = as_array("a", a)
-        y = output("y", y, a.shape, a.dtype)
+        a = as_operand("a", a)
+        y = output("y", y, a.shape, a)
         lib.add(self, view("a", a), view("b", b), view_mut("y", y))
         return y
 
-    def concat(self, inputs: Sequence[ArrayLike], *, y: Array | None = None) -> Array:
+    def concat(self, inputs: Sequence[Operand], *, y: Array | Tensor | None = None) -> Result:
         """Concatenation along dimension 1, the channels.
 
         Args:
             inputs: `[N, C_i, ...]` each, at least one
             y: out: `[N, sum of C_i, ...]`
         """
-        arrays = [as_array(f"inputs[{i}]", value) for i, value in enumerate(inputs)]
+        arrays = [as_operand(f"inputs[{i}]", value) for i, value in enumerate(inputs)]
         if not arrays:
             raise Error(Status.INVALID_ARGUMENT, "inputs: expected at least one, got none")
         for i, array in enumerate(arrays):
@@ -694,13 +698,13 @@ class Operators:
                 )
         views = [view(f"inputs[{i}]", array) for i, array in enumerate(arrays)]
         n, _, *rest = arrays[0].shape
-        y = output("y", y, (n, sum(array.shape[1] for array in arrays), *rest), arrays[0].dtype)
+        y = output("y", y, (n, sum(array.shape[1] for array in arrays), *rest), arrays[0])
         lib.concat(self, (_abi.tb_view * len(views))(*views), len(views), view_mut("y", y))
         return y
 
     def concat_backward(
-        self, gy: ArrayLike, channels: Sequence[int], *, gradients: Sequence[Array] | None = None
-    ) -> list[Array]:
+        self, gy: Operand, channels: Sequence[int], *, gradients: Sequence[Array | Tensor] | None = None
+    ) -> list[Result]:
         """Gradients with respect to the inputs of `concat`: the parts of gy.
 
         Args:
@@ -708,16 +712,17 @@ class Operators:
             channels: C_i of each input
             gradients: out: `[N, C_i, ...]` each
         """
-        gy = as_array("gy", gy)
+        gy = as_operand("gy", gy)
         if gradients is None:
-            gradients = [np.empty((*gy.shape[:1], count, *gy.shape[2:]), gy.dtype) for count in channels]
+            shapes = [(*gy.shape[:1], count, *gy.shape[2:]) for count in channels]
+            gradients = [output("gradients", None, shape, gy) for shape in shapes]
         views = [view_mut(f"gradients[{i}]", array) for i, array in enumerate(gradients)]
         lib.concat_backward(self, view("gy", gy), (_abi.tb_view_mut * len(views))(*views), len(views))
         return list(gradients)
 
     def dropout_forward(
-        self, x: ArrayLike, p: float, seed: int, step: int, *, y: Array | None = None
-    ) -> Array:
+        self, x: Operand, p: float, seed: int, step: int, *, y: Array | Tensor | None = None
+    ) -> Result:
         """Each element becomes 0 with probability p, the others are divided by 1 - p. The mask is a function of p,
         seed, step and the element's index alone.
 
@@ -728,14 +733,14 @@ class Operators:
             step: another mask for each
             y: out: the shape of x
         """
-        x = as_array("x", x)
-        y = output("y", y, x.shape, x.dtype)
+        x = as_operand("x", x)
+        y = output("y", y, x.shape, x)
         lib.dropout_forward(self, view("x", x), p, seed, step, view_mut("y", y))
         return y
 
     def dropout_backward(
-        self, gy: ArrayLike, p: float, seed: int, step: int, *, gx: Array | None = None
-    ) -> Array:
+        self, gy: Operand, p: float, seed: int, step: int, *, gx: Array | Tensor | None = None
+    ) -> Result:
         """Gradient of `dropout_forward` under the same mask.
 
         Args:
@@ -743,14 +748,14 @@ class Operators:
             p, seed, step: as in the forward pass
             gx: out: the shape of gy
         """
-        gy = as_array("gy", gy)
-        gx = output("gx", gx, gy.shape, gy.dtype)
+        gy = as_operand("gy", gy)
+        gx = output("gx", gx, gy.shape, gy)
         lib.dropout_backward(self, view("gy", gy), p, seed, step, view_mut("gx", gx))
         return gx
 
     def cross_entropy(
-        self, logits: ArrayLike, labels: Labels, *, glogits: Array | None = None
-    ) -> tuple[float, Array]:
+        self, logits: Operand, labels: Labels, *, glogits: Array | Tensor | None = None
+    ) -> tuple[float, Result]:
         """Softmax cross-entropy, mean over the batch, and its gradient.
 
         Args:
@@ -761,8 +766,8 @@ class Operators:
         Returns:
             the loss, computed in the accumulate type and rounded once to the dtype, and glogits
         """
-        logits = as_array("logits", logits)
-        glogits = output("glogits", glogits, logits.shape, logits.dtype)
+        logits = as_operand("logits", logits)
+        glogits = output("glogits", glogits, logits.shape, logits)
         loss = c.c_double()
         lib.cross_entropy(
             self,
@@ -773,7 +778,7 @@ class Operators:
         )
         return loss.value, glogits
 
-    def quantize(self, format: str, x: Array, *, step: int = 0) -> Array:
+    def quantize(self, format: str, x: Array | Tensor, *, step: int = 0) -> Result:
         """Rounds every element to a simulated format, in place. What exceeds its largest number becomes infinite, or
         NaN where the format ("e4m3", which is OCP's) has no infinity.
 

@@ -11,11 +11,14 @@ from typing import Any
 from . import _abi
 from ._handle import Handle
 from ._library import lib
-from ._record import Properties, filled, options, text
-from .array import ArrayLike, Labels, view
+from ._record import Properties, array, filled, options, text
+from .array import Labels
 from .array import labels as label_pointer
+from .data import Augmentation, Dataset
 from .network import Network
+from .progress import Progress, listener
 from .step import SGD, Algorithm, AlgorithmKind
+from .tensor import Operand, view
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,34 @@ class StepReport(Properties):
     """True where loss scaling skipped the update because a gradient was not finite."""
 
 
+@dataclass(frozen=True)
+class KernelProfile(Properties):
+    """What one kernel of a training step took."""
+
+    layer: str
+    """The layer's name, "loss" or "optimizer"."""
+    kernel: str
+    """The operator's name on the CPU, the shader's on a GPU."""
+    seconds: float
+    """On the device."""
+    operations: int
+    """As in `Work`. On a GPU, where an operator may take several kernels, that of all stands at the first."""
+    bytes: int
+    """As in `Work`."""
+
+
+@dataclass(frozen=True)
+class EpochReport(Properties):
+    """What an epoch did."""
+
+    loss: float
+    """The mean of the losses of all samples, each before the update of its step; NaN where there was none."""
+    steps: int
+    """Steps made."""
+    skipped: int
+    """Those whose update loss scaling skipped."""
+
+
 class Optimizer(Handle):
     """Updates the parameters of one network, which it keeps alive."""
 
@@ -133,7 +164,7 @@ class Optimizer(Handle):
         `Network.backward` left."""
         return StepReport._of(filled(_abi.tb_step_report, lib.optimizer_step, self))
 
-    def train_step(self, x: ArrayLike, labels: Labels) -> StepReport:
+    def train_step(self, x: Operand, labels: Labels) -> StepReport:
         """A whole training step: forward, loss, backward, update; waits for its loss.
 
         Args:
@@ -144,10 +175,58 @@ class Optimizer(Handle):
         lib.optimizer_train_step(self, view("x", x), *label_pointer(labels), struct)
         return StepReport._of(struct)
 
-    def submit_train_step(self, x: ArrayLike, labels: Labels) -> None:
+    def submit_train_step(self, x: Operand, labels: Labels) -> None:
         """As `train_step`, without a report: on a GPU nothing waits for the step, unless clipping or loss scaling has
         to look at the gradients."""
         lib.optimizer_train_step(self, view("x", x), *label_pointer(labels), None)
+
+    def train_epoch(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        augmentation: Augmentation | None = None,
+        progress: Progress | None = None,
+    ) -> EpochReport:
+        """One epoch of training: `train_step` on all images of a data set once, in the order of `Dataset.order`; the
+        last batch may be smaller. Between two steps other threads may use the network, and Ctrl-C stops it.
+
+        Args:
+            dataset: its images have the shape of the network's input
+            batch_size: images of a step
+            seed, epoch: of the order
+            augmentation: None: the images as they are
+            progress: hears of images done, before the first and after each step
+
+        Raises:
+            Error: `Status.CANCELLED`: what was trained stays trained
+        """
+        struct = _abi.tb_epoch_report(struct_size=c.sizeof(_abi.tb_epoch_report))
+        changes, hear = augmentation and augmentation._struct(), listener(progress)
+        lib.optimizer_train_epoch(self, dataset, batch_size, seed, epoch, changes, hear, None, struct)
+        return EpochReport._of(struct)
+
+    def profile_step(self, x: Operand, labels: Labels) -> list[KernelProfile]:
+        """As `train_step` without clipping and loss scaling, one kernel at a time, each timed.
+
+        Args:
+            x: `[N, C, H, W]` of the network's dtype
+            labels: N class numbers
+
+        Returns:
+            the kernels in the order in which they ran, 16384 at most
+
+        Raises:
+            Error: `Status.UNSUPPORTED` on a GPU without timestamps
+        """
+        # The step is made whatever the room: it cannot be asked for first.
+        kernels, count = array(_abi.tb_kernel_profile, 16384), c.c_size_t()
+        lib.optimizer_profile_step(
+            self, view("x", x), *label_pointer(labels), kernels, len(kernels), c.byref(count)
+        )
+        return [KernelProfile._of(struct) for struct in kernels[: count.value]]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a whole run to a safetensors file: the network's parameters and buffers, the optimizer's state, the

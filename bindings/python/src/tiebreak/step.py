@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from . import _abi
 from ._library import lib
 from ._record import Choice, options
-from .array import Array, ArrayLike, optional_view_mut, view, view_mut
+from .array import Array
+from .tensor import Operand, Tensor, optional_view_mut, view, view_mut
 
 
 class AlgorithmKind(Choice):
@@ -103,9 +104,9 @@ class Steps:
     def sgd_step(
         self,
         sgd: SGD,
-        grad: ArrayLike,
-        param: Array,
-        momentum_buffer: Array | None = None,
+        grad: Operand,
+        param: Array | Tensor,
+        momentum_buffer: Array | Tensor | None = None,
         *,
         first: bool = False,
     ) -> None:
@@ -125,11 +126,11 @@ class Steps:
         self,
         adam: Adam,
         step: int,
-        grad: ArrayLike,
-        param: Array,
-        exp_avg: Array,
-        exp_avg_sq: Array,
-        max_exp_avg_sq: Array | None = None,
+        grad: Operand,
+        param: Array | Tensor,
+        exp_avg: Array | Tensor,
+        exp_avg_sq: Array | Tensor,
+        max_exp_avg_sq: Array | Tensor | None = None,
     ) -> None:
         """One step of Adam or AdamW. The state is zeros before the first step.
 
@@ -155,11 +156,11 @@ class Steps:
     def rms_prop_step(
         self,
         rms_prop: RMSprop,
-        grad: ArrayLike,
-        param: Array,
-        square_avg: Array,
-        momentum_buffer: Array | None = None,
-        grad_avg: Array | None = None,
+        grad: Operand,
+        param: Array | Tensor,
+        square_avg: Array | Tensor,
+        momentum_buffer: Array | Tensor | None = None,
+        grad_avg: Array | Tensor | None = None,
     ) -> None:
         """One step of RMSprop. The state is zeros before the first step.
 
