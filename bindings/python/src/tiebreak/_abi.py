@@ -6,6 +6,7 @@ Handles are `c_void_p`: tokens, not pointers. The header is the manual.
 import ctypes as c
 
 TB_ABI_VERSION = 1
+TB_TIES_TENSOR = 4611686018427387904
 TB_STATUS_OK = 0
 TB_STATUS_NULL_POINTER = 1
 TB_STATUS_INVALID_HANDLE = 2
@@ -24,11 +25,18 @@ TB_STATUS_PANIC = 255
 TB_DTYPE_F16 = 1
 TB_DTYPE_F32 = 2
 TB_DTYPE_F64 = 3
+TB_DTYPE_BYTE = 4
+TB_DTYPE_TENSOR = 16
 TB_DEVICE_AUTO = 0
 TB_DEVICE_CPU = 1
 TB_DEVICE_GPU = 2
 TB_LOG_LEVEL_WARNING = 1
 TB_LOG_LEVEL_INFO = 2
+TB_ADAPTER_OTHER = 0
+TB_ADAPTER_DISCRETE = 1
+TB_ADAPTER_INTEGRATED = 2
+TB_ADAPTER_VIRTUAL = 3
+TB_ADAPTER_SOFTWARE = 4
 TB_KINK_MAXPOOL = 0
 TB_KINK_RELU = 1
 TB_KINK_NORM_POOL = 2
@@ -90,6 +98,53 @@ class tb_memory_use(c.Structure):
         ("device_peak", c.c_size_t),
     ]
 
+tb_adapter_kind = c.c_int32
+
+class tb_adapter_properties(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("name", c.c_char * 256),
+        ("driver", c.c_char * 256),
+        ("kind", tb_adapter_kind),
+        ("f16", c.c_int32),
+        ("timestamps", c.c_int32),
+        ("reserved", c.c_int32),
+        ("largest_buffer", c.c_uint64),
+        ("largest_binding", c.c_uint64),
+        ("unusable", c.c_char * 256),
+    ]
+
+tb_dtype = c.c_int32
+
+class tb_tensor_properties(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("name", c.c_char * 128),
+        ("kind", c.c_char * 32),
+        ("rank", c.c_int32),
+        ("shape", c.c_int64 * 8),
+        ("dtype", tb_dtype),
+        ("gpu", c.c_int32),
+    ]
+
+
+class tb_view(c.Structure):
+    _fields_ = [
+        ("data", c.c_void_p),
+        ("shape", c.POINTER(c.c_int64)),
+        ("rank", c.c_int32),
+        ("dtype", tb_dtype),
+    ]
+
+
+class tb_view_mut(c.Structure):
+    _fields_ = [
+        ("data", c.c_void_p),
+        ("shape", c.POINTER(c.c_int64)),
+        ("rank", c.c_int32),
+        ("dtype", tb_dtype),
+    ]
+
 tb_kink_kind = c.c_int32
 tb_jacobian = c.c_int32
 tb_composition = c.c_int32
@@ -116,25 +171,6 @@ class tb_conv2d_options(c.Structure):
         ("dilation", c.c_int64 * 2),
         ("groups", c.c_int64),
         ("kernel", c.c_int64 * 2),
-    ]
-
-tb_dtype = c.c_int32
-
-class tb_view(c.Structure):
-    _fields_ = [
-        ("data", c.c_void_p),
-        ("shape", c.POINTER(c.c_int64)),
-        ("rank", c.c_int32),
-        ("dtype", tb_dtype),
-    ]
-
-
-class tb_view_mut(c.Structure):
-    _fields_ = [
-        ("data", c.c_void_p),
-        ("shape", c.POINTER(c.c_int64)),
-        ("rank", c.c_int32),
-        ("dtype", tb_dtype),
     ]
 
 
@@ -210,16 +246,6 @@ class tb_graph_properties(c.Structure):
     ]
 
 tb_node = c.c_size_t
-
-class tb_tensor_properties(c.Structure):
-    _fields_ = [
-        ("struct_size", c.c_size_t),
-        ("name", c.c_char * 128),
-        ("kind", c.c_char * 32),
-        ("rank", c.c_int32),
-        ("shape", c.c_int64 * 8),
-    ]
-
 
 class tb_network_options(c.Structure):
     _fields_ = [
@@ -336,6 +362,69 @@ class tb_step_report(c.Structure):
         ("skipped", c.c_int32),
     ]
 
+
+class tb_work(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("operations", c.c_uint64),
+        ("bytes", c.c_uint64),
+    ]
+
+
+class tb_kernel_profile(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("layer", c.c_char * 128),
+        ("kernel", c.c_char * 64),
+        ("seconds", c.c_double),
+        ("operations", c.c_uint64),
+        ("bytes", c.c_uint64),
+    ]
+
+
+class tb_dataset_options(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("image_size", c.c_size_t),
+        ("limit_per_class", c.c_size_t),
+        ("limit", c.c_size_t),
+    ]
+
+
+class tb_augmentation(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("crop_padding", c.c_size_t),
+        ("horizontal_flip", c.c_int32),
+        ("reserved", c.c_int32),
+        ("seed", c.c_uint64),
+        ("epoch", c.c_uint64),
+    ]
+
+tb_progress_callback = c.CFUNCTYPE(c.c_int32, c.c_uint64, c.c_uint64, c.c_void_p)
+
+class tb_dataset_properties(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("count", c.c_size_t),
+        ("classes", c.c_size_t),
+        ("shape", c.c_int64 * 3),
+        ("name", c.c_char * 128),
+        ("fingerprint", c.c_uint32),
+        ("reserved", c.c_uint32),
+        ("mean", c.c_double * 4),
+        ("std", c.c_double * 4),
+    ]
+
+
+class tb_epoch_report(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("loss", c.c_double),
+        ("steps", c.c_uint64),
+        ("skipped", c.c_uint64),
+    ]
+
 tb_schedule_kind = c.c_int32
 
 class tb_schedule(c.Structure):
@@ -362,6 +451,15 @@ FUNCTIONS = {
     "tb_engine_free": (tb_status, [c.c_void_p]),
     "tb_engine_info": (tb_status, [c.c_void_p, c.POINTER(tb_engine_properties)]),
     "tb_engine_memory": (tb_status, [c.c_void_p, c.POINTER(tb_memory_use)]),
+    "tb_adapters": (tb_status, [c.POINTER(tb_adapter_properties), c.c_size_t, c.POINTER(c.c_size_t)]),
+    "tb_tensor_create": (tb_status, [c.c_void_p, tb_dtype, c.POINTER(c.c_int64), c.c_int32, c.POINTER(c.c_void_p)]),
+    "tb_tensor_free": (tb_status, [c.c_void_p]),
+    "tb_tensor_info": (tb_status, [c.c_void_p, c.POINTER(tb_tensor_properties)]),
+    "tb_tensor_write": (tb_status, [c.c_void_p, c.POINTER(tb_view)]),
+    "tb_tensor_read": (tb_status, [c.c_void_p, c.POINTER(tb_view_mut)]),
+    "tb_dlpack_view": (tb_status, [c.c_void_p, c.c_int32, c.POINTER(tb_view)]),
+    "tb_dlpack_view_mut": (tb_status, [c.c_void_p, c.c_int32, c.POINTER(tb_view_mut)]),
+    "tb_dlpack_export": (tb_status, [c.POINTER(tb_view), c.c_int32, c.POINTER(c.c_void_p)]),
     "tb_kink_init": (tb_status, [c.POINTER(tb_kink), c.c_size_t]),
     "tb_conv2d_options_init": (tb_status, [c.POINTER(tb_conv2d_options), c.c_size_t]),
     "tb_conv2d_forward": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(tb_view), c.POINTER(tb_view), c.POINTER(tb_conv2d_options), c.POINTER(tb_view_mut)]),
@@ -451,6 +549,19 @@ FUNCTIONS = {
     "tb_optimizer_set_learning_rate": (tb_status, [c.c_void_p, c.c_double]),
     "tb_optimizer_step": (tb_status, [c.c_void_p, c.POINTER(tb_step_report)]),
     "tb_optimizer_train_step": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(c.c_int64), c.c_size_t, c.POINTER(tb_step_report)]),
+    "tb_network_work": (tb_status, [c.c_void_p, c.c_size_t, c.c_int32, c.POINTER(tb_work)]),
+    "tb_optimizer_profile_step": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(c.c_int64), c.c_size_t, c.POINTER(tb_kernel_profile), c.c_size_t, c.POINTER(c.c_size_t)]),
+    "tb_dataset_options_init": (tb_status, [c.POINTER(tb_dataset_options), c.c_size_t]),
+    "tb_augmentation_init": (tb_status, [c.POINTER(tb_augmentation), c.c_size_t]),
+    "tb_dataset_open": (tb_status, [c.c_char_p, c.POINTER(tb_dataset_options), tb_progress_callback, c.c_void_p, c.POINTER(c.c_void_p), c.POINTER(c.c_void_p)]),
+    "tb_dataset_digits": (tb_status, [c.c_size_t, c.c_uint64, tb_progress_callback, c.c_void_p, c.POINTER(c.c_void_p)]),
+    "tb_dataset_create": (tb_status, [c.c_char_p, c.POINTER(c.c_uint8), c.POINTER(c.c_int64), c.POINTER(c.c_int64), c.c_size_t, c.c_size_t, c.POINTER(c.c_void_p)]),
+    "tb_dataset_free": (tb_status, [c.c_void_p]),
+    "tb_dataset_info": (tb_status, [c.c_void_p, c.POINTER(tb_dataset_properties)]),
+    "tb_dataset_order": (tb_status, [c.c_void_p, c.c_uint64, c.c_uint64, c.POINTER(c.c_size_t), c.c_size_t]),
+    "tb_dataset_batch": (tb_status, [c.c_void_p, c.POINTER(c.c_size_t), c.c_size_t, c.POINTER(tb_augmentation), c.POINTER(tb_view_mut), c.POINTER(c.c_int64)]),
+    "tb_optimizer_train_epoch": (tb_status, [c.c_void_p, c.c_void_p, c.c_size_t, c.c_uint64, c.c_uint64, c.POINTER(tb_augmentation), tb_progress_callback, c.c_void_p, c.POINTER(tb_epoch_report)]),
+    "tb_network_evaluate_dataset": (tb_status, [c.c_void_p, c.c_void_p, c.c_size_t, tb_progress_callback, c.c_void_p, c.POINTER(c.c_double), c.POINTER(c.c_size_t)]),
     "tb_schedule_init": (tb_status, [c.POINTER(tb_schedule), c.c_size_t]),
     "tb_schedule_learning_rate": (tb_status, [c.POINTER(tb_schedule), c.c_double, c.c_uint64, c.POINTER(c.c_double)]),
     "tb_network_save": (tb_status, [c.c_void_p, c.c_char_p]),

@@ -55,7 +55,7 @@ class DType(Choice):
         raise Error(Status.DTYPE_MISMATCH, f"dtype: expected float16, float32, float64 or uint8, got {dtype}")
 
 
-_NUMPY: dict[Any, np.dtype[Any]] = {
+_NUMPY: dict[DType, np.dtype[Any]] = {
     DType.F16: np.dtype(np.float16),
     DType.F32: np.dtype(np.float32),
     DType.F64: np.dtype(np.float64),
@@ -93,7 +93,9 @@ def _check_writable(name: str, array: Array) -> None:
         raise Error(Status.INVALID_ARGUMENT, f"{name}: expected a writable array, got a read-only one")
 
 
-def _dtype(name: str, array: Array) -> int:
+def _dtype(name: str, array: Array, *, byte: bool) -> int:
+    if byte and array.dtype == np.uint8:
+        return DType.BYTE.value
     number = _NUMBERS.get(array.dtype)
     # The same number of bytes in another order is no NumPy equal: '>f4' is not in the table.
     if number is None:
@@ -101,9 +103,9 @@ def _dtype(name: str, array: Array) -> int:
     return number
 
 
-def _fill(struct: Any, name: str, array: Array) -> Any:
+def _fill(struct: Any, name: str, array: Array, *, byte: bool) -> Any:
     _check_layout(name, array)
-    struct.dtype = _dtype(name, array)
+    struct.dtype = _dtype(name, array, byte=byte)
     struct.data = array.ctypes.data
     struct.shape = (c.c_int64 * array.ndim)(*array.shape)
     struct.rank = array.ndim
@@ -112,16 +114,16 @@ def _fill(struct: Any, name: str, array: Array) -> Any:
     return struct
 
 
-def view(name: str, value: ArrayLike) -> Any:
-    """A `tb_view` of an array that the library reads."""
-    return _fill(_abi.tb_view(), name, as_array(name, value))
+def view(name: str, value: ArrayLike, *, byte: bool = False) -> Any:
+    """A `tb_view` of an array that the library reads; `byte`: also of uint8."""
+    return _fill(_abi.tb_view(), name, as_array(name, value), byte=byte)
 
 
-def view_mut(name: str, value: ArrayLike) -> Any:
+def view_mut(name: str, value: ArrayLike, *, byte: bool = False) -> Any:
     """A `tb_view_mut` of an array that the library writes."""
     array = as_array(name, value)
     _check_writable(name, array)
-    return _fill(_abi.tb_view_mut(), name, array)
+    return _fill(_abi.tb_view_mut(), name, array, byte=byte)
 
 
 def shape4(name: str, array: Any) -> tuple[int, int, int, int]:

@@ -16,7 +16,7 @@ from ._library import lib
 from ._record import Properties, filled, options, text
 from .array import Array, Labels, byte_pointer, shape4
 from .array import labels as label_pointer
-from .progress import Progress, listener
+from .progress import Progress, listening
 from .status import Error, Status
 from .tensor import Tensor, view_mut
 
@@ -114,9 +114,9 @@ class Dataset(Handle):
         choice = options(_abi.tb_dataset_options, "dataset_options")
         choice.image_size, choice.limit_per_class, choice.limit = image_size, limit_per_class, limit
         train, test = c.c_void_p(), c.c_void_p()
-        hear = listener(progress)
         try:
-            lib.dataset_open(text(os.fspath(path)), choice, hear, None, c.byref(train), c.byref(test))
+            with listening(progress) as hear:
+                lib.dataset_open(text(os.fspath(path)), choice, hear, None, c.byref(train), c.byref(test))
         finally:
             parts = cls._adopt(train), cls._adopt(test)
         return parts
@@ -132,7 +132,8 @@ class Dataset(Handle):
             progress: hears of images drawn
         """
         digits = cls.__new__(cls)
-        Handle.__init__(digits, lib.dataset_digits, count, seed, listener(progress), None)
+        with listening(progress) as hear:
+            Handle.__init__(digits, lib.dataset_digits, count, seed, hear, None)
         return digits
 
     @property

@@ -20,7 +20,7 @@ from .data import Dataset
 from .engine import Engine
 from .graph import Graph, TensorProperties, ZooOptions
 from .kink import Kink, KinkKind, kink_of, kink_struct
-from .progress import Progress, listener
+from .progress import Progress, listening
 from .status import Error, Status
 from .tensor import Operand, as_operand, view, view_mut
 
@@ -454,8 +454,10 @@ class Network(Handle):
             progress: hears of images done, before the first and after each run
         """
         loss, correct = c.c_double(), c.c_size_t()
-        hear = listener(progress)
-        lib.network_evaluate_dataset(self, dataset, batch_size, hear, None, c.byref(loss), c.byref(correct))
+        with listening(progress) as hear:
+            lib.network_evaluate_dataset(
+                self, dataset, batch_size, hear, None, c.byref(loss), c.byref(correct)
+            )
         return loss.value, correct.value
 
     def save(self, path: str | os.PathLike[str]) -> None:

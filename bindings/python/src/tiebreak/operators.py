@@ -267,7 +267,7 @@ class Operators:
         kernel_size: Pair,
         stride: Pair | None,
         padding: Pair,
-        y: Array | None,
+        y: Array | Tensor | None,
     ) -> Result:
         x = as_operand("x", x)
         shape = pool2d_output_shape(x.shape, kernel_size, stride, padding)[:4]

@@ -16,7 +16,7 @@ from .array import Labels
 from .array import labels as label_pointer
 from .data import Augmentation, Dataset
 from .network import Network
-from .progress import Progress, listener
+from .progress import Progress, listening
 from .step import SGD, Algorithm, AlgorithmKind
 from .tensor import Operand, view
 
@@ -204,8 +204,9 @@ class Optimizer(Handle):
             Error: `Status.CANCELLED`: what was trained stays trained
         """
         struct = _abi.tb_epoch_report(struct_size=c.sizeof(_abi.tb_epoch_report))
-        changes, hear = augmentation and augmentation._struct(), listener(progress)
-        lib.optimizer_train_epoch(self, dataset, batch_size, seed, epoch, changes, hear, None, struct)
+        changes = augmentation and augmentation._struct()
+        with listening(progress) as hear:
+            lib.optimizer_train_epoch(self, dataset, batch_size, seed, epoch, changes, hear, None, struct)
         return EpochReport._of(struct)
 
     def profile_step(self, x: Operand, labels: Labels) -> list[KernelProfile]:

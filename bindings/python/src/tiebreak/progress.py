@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from . import _abi, _callback
@@ -12,10 +15,28 @@ Progress: TypeAlias = "Callable[[int, int], object]"
 raises stops the work too and comes out of the call. It may use the library."""
 
 
-def listener(progress: Progress | None) -> Any:
-    """A `tb_progress_callback`. There is always one, so that Ctrl-C can stop the work between two steps."""
+@contextmanager
+def listening(progress: Progress | None) -> Iterator[Any]:
+    """A `tb_progress_callback` for a call in the block. There is always one, so that Ctrl-C can stop the work.
+
+    Meanwhile a signal's handler waits for the callback: the interpreter would run it as the callback begins, where what
+    it raises is lost.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    waiting: list[tuple[int, Any]] = []
 
     def hear(done: int, total: int, _: object) -> int:
+        if waiting and callable(handler):
+            handler(*waiting.pop())
         return progress is not None and progress(done, total) is True
 
-    return _abi.tb_progress_callback(_callback.guarded(hear, failed=1))
+    if callable(handler):
+        signal.signal(signal.SIGINT, lambda number, frame: waiting.append((number, frame)))
+    try:
+        yield _abi.tb_progress_callback(_callback.guarded(hear, failed=1))
+    finally:
+        if callable(handler):
+            signal.signal(signal.SIGINT, handler)
+    if waiting and callable(handler):
+        handler(*waiting.pop())

@@ -64,13 +64,13 @@ class Tensor(Handle):
 
     def write(self, values: ArrayLike) -> None:
         """Copies an array of the tensor's shape and dtype into it."""
-        lib.tensor_write(self, array.view("values", values))
+        lib.tensor_write(self, array.view("values", values, byte=True))
 
     def read(self, values: Array | None = None) -> Array:
         """A copy as a NumPy array, after everything that operators have written to it."""
         if values is None:
             values = np.empty(self.shape, self.dtype)
-        lib.tensor_read(self, array.view_mut("values", values))
+        lib.tensor_read(self, array.view_mut("values", values, byte=True))
         return values
 
     def __repr__(self) -> str:
