@@ -38,7 +38,7 @@ mod tests {
             let mut ties = [0];
             let window = Window2d::new(2, 2, 0);
             let kink = MaxPoolKink::default();
-            engine.maxpool2d_forward(x.view(), window, kink, y.view_mut(), &mut ties).unwrap();
+            engine.maxpool2d_forward(x.view(), window, kink, y.view_mut(), &mut ties[..]).unwrap();
             (y.bytes().to_vec(), ties)
         });
         assert_eq!(flushing.join().unwrap(), (0x10000u32.to_ne_bytes().to_vec(), [0b10]));

@@ -131,7 +131,10 @@ impl<A: Lanes> Product<'_, A> {
     /// columns of the product are those of the arrangement.
     pub fn store_matrix<T: Element<Acc = A>>(&self, target: &mut [T], arrangement: Arrangement) {
         let (m, parts, len) = (self.sizes[0], self.parts(), target.len());
-        let n = len / (self.groups * m).max(1);
+        if len == 0 {
+            return;
+        }
+        let n = len / (self.groups * m);
         if parts == 1 {
             self.store(Target::matrix(target, [1, self.groups, m, n], arrangement));
             return;

@@ -618,6 +618,15 @@ mod tests {
             // Tiny images, many of them.
             geometry([70, 24, 2, 2], 40, square, 1),
             geometry([33, 3, 1, 1], 4, square, 1),
+            // Interleaved: all passes, groups with strides and gaps, few channels that meet mostly the border.
+            geometry([70, 32, 2, 2], 40, square, 1),
+            geometry(
+                [31, 64, 4, 5],
+                66,
+                Window2d { kernel: [3, 3], stride: [1, 2], padding: [1, 2], dilation: [1, 2] },
+                2,
+            ),
+            geometry([32, 6, 6, 6], 16, Window2d::new(5, 1, 0), 1),
             // No padding, stride without and with gaps.
             geometry([3, 40, 9, 7], 33, Window2d::new(1, 1, 0), 1),
             geometry([3, 20, 9, 8], 17, Window2d::new(1, 2, 0), 1),
