@@ -340,7 +340,7 @@ impl World {
                 ("double", _) => doubles.push(self.double()),
                 (_, Some(h)) if kind.ends_with("**") => {
                     let slot = self.pointer();
-                    if slot % 8 == 0 && slot != 0 {
+                    if slot.is_multiple_of(8) && slot != 0 {
                         made.push((h, slot));
                     }
                     words.push(slot);
@@ -387,7 +387,7 @@ impl World {
                 }
                 ("int64_t*", _) => {
                     let numbers = self.pointer();
-                    if numbers % 8 == 0 && numbers != 0 {
+                    if numbers.is_multiple_of(8) && numbers != 0 {
                         for i in 0..16 {
                             let d = 1 + self.below(6);
                             self.word(numbers + 8 * i, d);
@@ -397,7 +397,7 @@ impl World {
                 }
                 (k, _) if k.ends_with('*') => {
                     let address = self.pointer();
-                    if address % 8 == 0 && address != 0 && base.starts_with("tb_") {
+                    if address.is_multiple_of(8) && address != 0 && base.starts_with("tb_") {
                         self.structure(base, address);
                     }
                     words.push(address);

@@ -30,7 +30,7 @@ pub fn digits_with(count: usize, seed: u64, progress: &mut Progress) -> Result<D
     let mut images = filled(0, count.saturating_mul(SIDE * SIDE), "the images of digits")?;
     let mut labels = Vec::new();
     for (image, index) in images.chunks_exact_mut(SIDE * SIDE).zip(0..) {
-        if index as usize % BETWEEN == 0 {
+        if (index as usize).is_multiple_of(BETWEEN) {
             progress.tell(index, count as u64)?;
         }
         let mut random = Random(Philox::from_u64_seed_stream(seed ^ DIGITS, index));
