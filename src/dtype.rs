@@ -1,11 +1,17 @@
 //! Element types and how they round.
 
+mod chunk;
+pub(crate) mod unit;
+
 use bytemuck::Pod;
 use half::f16;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+pub(crate) use chunk::Chunk;
+use unit::Unit;
+pub(crate) use unit::on_unit;
 
 /// Storage type of a tensor: activations, weights, gradients and optimizer state.
 ///
@@ -81,7 +87,6 @@ pub(crate) trait Accumulator:
 {
     const NAN: Self;
     const NEG_INFINITY: Self;
-    fn is_nan(self) -> bool;
     fn abs(self) -> Self;
     fn sqrt(self) -> Self;
     fn exp(self) -> Self;
@@ -94,13 +99,19 @@ pub(crate) trait Accumulator:
 /// conversion a copy for `f16` and nothing at all for `f32` and `f64`.
 pub(crate) trait Element: Pod + Send + Sync + Default {
     const ZERO: Self;
+    /// Whether conversions are those of a [`Unit`].
+    const HALF: bool = false;
     type Acc: Accumulator<Acc = Self::Acc>;
+    type Order: Copy + PartialOrd;
 
     fn to_acc(self) -> Self::Acc;
     /// Rounds once, to nearest even.
     fn from_acc(value: Self::Acc) -> Self;
     /// `self < 0`, or `self <= 0` with `or_zero`: false for NaN.
     fn is_negative(self, or_zero: bool) -> bool;
+    fn is_nan(self) -> bool;
+    /// What compares as the numbers do, but for NaN, in lanes of this type's width.
+    fn order(self) -> Self::Order;
     /// Of a number that this type holds.
     fn from_rounded(value: Self::Acc) -> Self;
     fn to_f64(self) -> f64;
@@ -108,6 +119,14 @@ pub(crate) trait Element: Pod + Send + Sync + Default {
     fn from_f64(value: f64) -> Self;
     /// `value` rounded to this storage type, kept in the accumulate type.
     fn round(value: Self::Acc) -> Self::Acc;
+    /// [`Element::to_acc`] of a chunk.
+    fn widen<U: Unit, const N: usize>(unit: U, elements: &[Self; N]) -> Chunk<Self::Acc, N>;
+    /// [`Element::from_acc`] of a chunk.
+    fn narrow<U: Unit, const N: usize>(unit: U, values: Chunk<Self::Acc, N>) -> [Self; N];
+    /// [`Element::from_rounded`] of a chunk.
+    fn narrow_rounded<U: Unit, const N: usize>(unit: U, values: Chunk<Self::Acc, N>) -> [Self; N];
+    /// [`Element::round`] of a chunk.
+    fn round_chunk<U: Unit, const N: usize>(unit: U, values: Chunk<Self::Acc, N>) -> Chunk<Self::Acc, N>;
     /// `source` in the accumulate type; `scratch` is used only where that needs a copy.
     fn promote<'a>(source: &'a [Self], scratch: &'a mut Vec<Self::Acc>) -> &'a [Self::Acc];
     /// Lets `fill` write the accumulate-type image of `target`, whose old contents it must not read.
@@ -123,10 +142,6 @@ macro_rules! accumulator {
         impl Accumulator for $t {
             const NAN: Self = $t::NAN;
             const NEG_INFINITY: Self = $t::NEG_INFINITY;
-            #[inline(always)]
-            fn is_nan(self) -> bool {
-                $t::is_nan(self)
-            }
             #[inline(always)]
             fn abs(self) -> Self {
                 $t::abs(self)
@@ -148,6 +163,7 @@ macro_rules! accumulator {
         impl Element for $t {
             const ZERO: Self = 0.0;
             type Acc = $t;
+            type Order = $t;
             #[inline(always)]
             fn to_acc(self) -> $t {
                 self
@@ -159,6 +175,14 @@ macro_rules! accumulator {
             #[inline(always)]
             fn is_negative(self, or_zero: bool) -> bool {
                 if or_zero { self <= 0.0 } else { self < 0.0 }
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $t::is_nan(self)
+            }
+            #[inline(always)]
+            fn order(self) -> $t {
+                self
             }
             #[inline(always)]
             fn from_rounded(value: $t) -> $t {
@@ -177,6 +201,22 @@ macro_rules! accumulator {
                 value
             }
             #[inline(always)]
+            fn widen<U: Unit, const N: usize>(_: U, elements: &[$t; N]) -> Chunk<$t, N> {
+                Chunk(*elements)
+            }
+            #[inline(always)]
+            fn narrow<U: Unit, const N: usize>(_: U, values: Chunk<$t, N>) -> [$t; N] {
+                values.0
+            }
+            #[inline(always)]
+            fn narrow_rounded<U: Unit, const N: usize>(_: U, values: Chunk<$t, N>) -> [$t; N] {
+                values.0
+            }
+            #[inline(always)]
+            fn round_chunk<U: Unit, const N: usize>(_: U, values: Chunk<$t, N>) -> Chunk<$t, N> {
+                values
+            }
+            #[inline(always)]
             fn promote<'a>(source: &'a [$t], _: &'a mut Vec<$t>) -> &'a [$t] {
                 source
             }
@@ -193,7 +233,9 @@ accumulator!(f64, libm::exp, libm::log);
 
 impl Element for f16 {
     const ZERO: Self = f16::ZERO;
+    const HALF: bool = true;
     type Acc = f32;
+    type Order = i16;
     /// Branch-free, so that loops over it vectorise.
     #[inline(always)]
     fn to_acc(self) -> f32 {
@@ -216,6 +258,16 @@ impl Element for f16 {
         // From -0 to minus infinity.
         let negative = (0x8000..=0xfc00).contains(&bits);
         if or_zero { negative | zero } else { negative & !zero }
+    }
+    #[inline(always)]
+    fn is_nan(self) -> bool {
+        self.to_bits() & 0x7fff > 0x7c00
+    }
+    /// Sign and magnitude as a two's complement, in which both zeros are 0.
+    #[inline(always)]
+    fn order(self) -> i16 {
+        let magnitude = (self.to_bits() & 0x7fff) as i16;
+        if self.to_bits() > 0x7fff { -magnitude } else { magnitude }
     }
     #[inline(always)]
     fn from_rounded(value: f32) -> f16 {
@@ -244,32 +296,85 @@ impl Element for f16 {
     fn round(value: f32) -> f32 {
         round_to_f16(value)
     }
+    #[inline(always)]
+    fn widen<U: Unit, const N: usize>(unit: U, elements: &[f16; N]) -> Chunk<f32, N> {
+        Chunk(unit.widen(elements))
+    }
+    #[inline(always)]
+    fn narrow<U: Unit, const N: usize>(unit: U, values: Chunk<f32, N>) -> [f16; N] {
+        unit.narrow(values.0)
+    }
+    #[inline(always)]
+    fn narrow_rounded<U: Unit, const N: usize>(unit: U, values: Chunk<f32, N>) -> [f16; N] {
+        unit.narrow_rounded(values.0)
+    }
+    #[inline(always)]
+    fn round_chunk<U: Unit, const N: usize>(unit: U, values: Chunk<f32, N>) -> Chunk<f32, N> {
+        Chunk(unit.round(values.0))
+    }
     #[inline]
     fn promote<'a>(source: &'a [f16], scratch: &'a mut Vec<f32>) -> &'a [f32] {
         scratch.resize(source.len(), 0.0);
-        to_f32(source, scratch);
+        convert(source, scratch);
         scratch
     }
     #[inline]
     fn demote_into<R>(target: &mut [f16], scratch: &mut Vec<f32>, fill: impl FnOnce(&mut [f32]) -> R) -> R {
         scratch.resize(target.len(), 0.0);
         let result = fill(scratch);
-        to_f16(scratch, target);
+        convert(scratch, target);
         result
     }
 }
 
-// The `half` crate converts eight elements a call; loops over these functions vectorise.
-
 vectorised! {
-    fn to_f32(source: &[f16], target: &mut [f32]) {
-        target.iter_mut().zip(source).for_each(|(target, source)| *target = source.to_acc());
+    /// `source` in another storage type, rounded once.
+    pub(crate) fn convert<T: Element, O: Element<Acc = T::Acc>>(source: &[T], target: &mut [O]) {
+        on_unit!(convert_chunks::<T, O>(source, target))
     }
 }
 
-vectorised! {
-    fn to_f16(source: &[f32], target: &mut [f16]) {
-        target.iter_mut().zip(source).for_each(|(target, &source)| *target = f16::from_acc(source));
+#[inline(always)]
+fn convert_chunks<T: Element, O: Element<Acc = T::Acc>, U: Unit, const N: usize>(
+    unit: U,
+    source: &[T],
+    target: &mut [O],
+) {
+    for_each_chunk::<T, O, U, N, 1>(unit, [source], target, |[v]| v);
+}
+
+/// Fills `output` with `body(elements of the inputs)`, rounded once, N elements at a time.
+#[inline(always)]
+pub(crate) fn for_each_chunk<
+    T: Element,
+    O: Element<Acc = T::Acc>,
+    U: Unit,
+    const N: usize,
+    const K: usize,
+>(
+    unit: U,
+    inputs: [&[T]; K],
+    output: &mut [O],
+    body: impl Fn([Chunk<T::Acc, N>; K]) -> Chunk<T::Acc, N>,
+) {
+    let len = output.len();
+    let inputs = inputs.map(|input| input[..len].as_chunks::<N>());
+    let (chunks, rest) = output.as_chunks_mut::<N>();
+    let mut wide = [Chunk([T::Acc::ZERO; N]); K];
+    // Loops, not `map`: its closure would be compiled without the unit's instructions.
+    for (i, chunk) in chunks.iter_mut().enumerate() {
+        for (wide, (input, _)) in wide.iter_mut().zip(&inputs) {
+            *wide = T::widen(unit, &input[i]);
+        }
+        *chunk = O::narrow(unit, body(wide));
+    }
+    if !rest.is_empty() {
+        for (wide, (_, input)) in wide.iter_mut().zip(&inputs) {
+            let mut padded = [T::ZERO; N];
+            padded[..input.len()].copy_from_slice(input);
+            *wide = T::widen(unit, &padded);
+        }
+        rest.copy_from_slice(&O::narrow(unit, body(wide))[..rest.len()]);
     }
 }
 
@@ -294,8 +399,8 @@ macro_rules! vectorised {
     ($($function:tt)*) => {
         // The first match is taken.
         #[multiversion::multiversion(targets(
-            "x86_64+avx512f+avx512bw+avx512vl+avx512dq",
-            "x86_64+avx2+fma+bmi1+bmi2"
+            "x86_64+avx512f+avx512bw+avx512vl+avx512dq+f16c",
+            "x86_64+avx2+fma+bmi1+bmi2+f16c"
         ))]
         $($function)*
     };
@@ -346,9 +451,9 @@ mod tests {
     #[test]
     fn slices_convert_as_in_half() {
         let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
-        let (mut wide, mut back) = (vec![0.0; all.len()], vec![f16::ZERO; all.len()]);
-        to_f32(&all, &mut wide);
-        to_f16(&wide, &mut back);
+        let (mut wide, mut back) = (vec![0f32; all.len()], vec![f16::ZERO; all.len()]);
+        convert(&all, &mut wide);
+        convert(&wide, &mut back);
         for ((half, wide), back) in all.iter().zip(&wide).zip(&back) {
             assert_eq!(half.is_negative(false), *wide < 0.0, "{half}");
             assert_eq!(half.is_negative(true), *wide <= 0.0, "{half}");
@@ -357,6 +462,20 @@ mod tests {
             } else {
                 assert_eq!((wide.to_bits(), back), (half.to_f32().to_bits(), half));
             }
+        }
+    }
+
+    #[test]
+    fn halves_are_ordered_as_their_numbers() {
+        let all: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+        for half in &all {
+            assert_eq!(Element::is_nan(*half), half.to_f32().is_nan(), "{half}");
+        }
+        let mut numbers: Vec<f16> = all.into_iter().filter(|v| !v.is_nan()).collect();
+        numbers.sort_by(|a, b| a.to_f32().total_cmp(&b.to_f32()));
+        for pair in numbers.windows(2) {
+            let expected = pair[0].to_f32().partial_cmp(&pair[1].to_f32());
+            assert_eq!(pair[0].order().partial_cmp(&pair[1].order()), expected, "{pair:?}");
         }
     }
 

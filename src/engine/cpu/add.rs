@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::BLOCK;
-use crate::dtype::{Element, vectorised};
+use crate::dtype::unit::Unit;
+use crate::dtype::{Element, for_each_chunk, on_unit, vectorised};
 
 pub(super) fn forward<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
     let blocks = y.par_chunks_mut(BLOCK).zip(a.par_chunks(BLOCK)).zip(b.par_chunks(BLOCK));
@@ -12,8 +13,11 @@ pub(super) fn forward<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
 
 vectorised! {
     fn forward_block<T: Element>(a: &[T], b: &[T], y: &mut [T]) {
-        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
-            *y = T::from_acc(a.to_acc() + b.to_acc());
-        }
+        on_unit!(forward_chunks::<T>(a, b, y))
     }
+}
+
+#[inline(always)]
+fn forward_chunks<T: Element, U: Unit, const N: usize>(unit: U, a: &[T], b: &[T], y: &mut [T]) {
+    for_each_chunk::<T, T, U, N, 2>(unit, [a, b], y, |[a, b]| a + b);
 }

@@ -19,7 +19,8 @@ use rayon::prelude::*;
 
 use super::scratch::{Pooled, Scratch};
 use super::sum::sum_terms;
-use crate::dtype::{Accumulator, Element, vectorised};
+use crate::dtype::unit::Unit;
+use crate::dtype::{Accumulator, Element, for_each_chunk, on_unit, vectorised};
 use crate::engine::op::Settings;
 use crate::precision::Accumulate;
 use crate::shape::BatchNormGeometry;
@@ -161,48 +162,84 @@ fn normalise<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
 vectorised! {
     /// Mean and biased variance of a plane.
     fn plane_statistics<T: Element>(x: &[T], narrow: bool) -> [T::Acc; 2] {
-        let len = T::Acc::from_f64(x.len() as f64);
-        if narrow {
-            let mean = T::round(sum_terms([x], |[v]| v, T::round) / len);
-            let squares = sum_terms([x], |[v]| (v - mean) * (v - mean), T::round);
-            return [mean, T::round(squares / len)];
-        }
-        let mean = sum_terms([x], |[v]| v, |sum| sum) / len;
-        [mean, sum_terms([x], |[v]| (v - mean) * (v - mean), |sum| sum) / len]
+        on_unit!(plane_statistics_chunks::<T>(x, narrow))
     }
+}
+
+#[inline(always)]
+fn plane_statistics_chunks<T: Element, U: Unit, const N: usize>(
+    unit: U,
+    x: &[T],
+    narrow: bool,
+) -> [T::Acc; 2] {
+    let len = T::Acc::from_f64(x.len() as f64);
+    if narrow {
+        let mean = T::round(sum_terms(unit, [x], |[v]| v, T::round) / len);
+        let squares = sum_terms(unit, [x], |[v]| (v - mean) * (v - mean), T::round);
+        return [mean, T::round(squares / len)];
+    }
+    let mean = sum_terms(unit, [x], |[v]| v, |sum| sum) / len;
+    [mean, sum_terms(unit, [x], |[v]| (v - mean) * (v - mean), |sum| sum) / len]
 }
 
 vectorised! {
     /// Sum of gy and sum of (x - mean) gy over a plane.
     fn plane_gradient_sums<T: Element>(x: &[T], gy: &[T], mean: T::Acc, narrow: bool) -> [T::Acc; 2] {
-        let dot = |[v, g]: [T::Acc; 2]| (v - mean) * g;
-        if narrow {
-            [sum_terms([gy], |[g]| g, T::round), sum_terms([x, gy], dot, T::round)]
-        } else {
-            [sum_terms([gy], |[g]| g, |sum| sum), sum_terms([x, gy], dot, |sum| sum)]
-        }
+        on_unit!(plane_gradient_sums_chunks::<T>(x, gy, mean, narrow))
+    }
+}
+
+#[inline(always)]
+fn plane_gradient_sums_chunks<T: Element, U: Unit, const N: usize>(
+    unit: U,
+    x: &[T],
+    gy: &[T],
+    mean: T::Acc,
+    narrow: bool,
+) -> [T::Acc; 2] {
+    let dot = |[v, g]: [T::Acc; 2]| (v - mean) * g;
+    if narrow {
+        [sum_terms(unit, [gy], |[g]| g, T::round), sum_terms(unit, [x, gy], dot, T::round)]
+    } else {
+        [sum_terms(unit, [gy], |[g]| g, |sum| sum), sum_terms(unit, [x, gy], dot, |sum| sum)]
     }
 }
 
 vectorised! {
     /// `y = (x - mean) scale + bias`
-    fn affine_plane<T: Element>([mean, scale, bias]: [T::Acc; 3], x: &[T], y: &mut [T]) {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y = T::from_acc((x.to_acc() - mean) * scale + bias));
+    fn affine_plane<T: Element>(coefficients: [T::Acc; 3], x: &[T], y: &mut [T]) {
+        on_unit!(affine_chunks::<T>(coefficients, x, y))
     }
+}
+
+#[inline(always)]
+fn affine_chunks<T: Element, U: Unit, const N: usize>(
+    unit: U,
+    [mean, scale, bias]: [T::Acc; 3],
+    x: &[T],
+    y: &mut [T],
+) {
+    for_each_chunk::<T, T, U, N, 1>(unit, [x], y, |[x]| (x - mean) * scale + bias);
 }
 
 vectorised! {
     /// `gx = (gy - gradient_mean - (x - mean) slope) scale`
-    fn backward_plane<T: Element>(
-        [mean, gradient_mean, slope, scale]: [T::Acc; 4],
-        x: &[T],
-        gy: &[T],
-        gx: &mut [T],
-    ) {
-        for ((gx, x), g) in gx.iter_mut().zip(x).zip(gy) {
-            *gx = T::from_acc((g.to_acc() - gradient_mean - (x.to_acc() - mean) * slope) * scale);
-        }
+    fn backward_plane<T: Element>(coefficients: [T::Acc; 4], x: &[T], gy: &[T], gx: &mut [T]) {
+        on_unit!(backward_chunks::<T>(coefficients, x, gy, gx))
     }
+}
+
+#[inline(always)]
+fn backward_chunks<T: Element, U: Unit, const N: usize>(
+    unit: U,
+    [mean, gradient_mean, slope, scale]: [T::Acc; 4],
+    x: &[T],
+    gy: &[T],
+    gx: &mut [T],
+) {
+    for_each_chunk::<T, T, U, N, 2>(unit, [x, gy], gx, |[x, gy]| {
+        (gy - gradient_mean - (x - mean) * slope) * scale
+    });
 }
 
 fn inverse_std<A: Accumulator>(var: &[A], eps: f64, inv_std: &mut [A]) {

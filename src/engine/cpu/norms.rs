@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::scratch::{Pooled, Scratch};
 use super::sum::sum_terms;
+use crate::dtype::unit::Portable;
 use crate::dtype::{Accumulator, Element};
 use crate::engine::op::NORM_BLOCK;
 
@@ -36,8 +37,8 @@ pub(super) fn norms<T: Element<Acc: Pooled>>(a: &[T], b: Option<&[T]>, partial: 
             if v > m || v.is_nan() { v } else { m }
         });
         partial.copy_from_slice(&[
-            sum_terms([&d], |[v]| v.abs(), |sum| sum),
-            sum_terms([&d], |[v]| v * v, |sum| sum),
+            sum_terms(Portable, [&d], |[v]| v.abs(), |sum| sum),
+            sum_terms(Portable, [&d], |[v]| v * v, |sum| sum),
             largest,
             T::Acc::from_f64(count as f64),
         ]);

@@ -25,11 +25,14 @@
 //! grad is of type G: that of the parameters, or f16 beside f32 master copies. Then `copy` gets the new parameters in
 //! f16, and all else is computed and stored in f32.
 
-use crate::dtype::{Accumulator, Element, vectorised};
+use crate::dtype::unit::Unit;
+use crate::dtype::{Accumulator, Chunk, Element, convert, on_unit, vectorised};
 use crate::engine::op::{AdamSettings, RmsPropSettings, SgdSettings};
 
 /// Elements that one task takes.
 const BLOCK: usize = super::BLOCK;
+/// A multiple of the elements of every chunk.
+const CHUNK: usize = 16;
 
 /// The tensors of a step; those that the optimizer does not have are empty.
 pub(super) struct Tensors<'a, T, G, const K: usize> {
@@ -55,28 +58,63 @@ impl<A: Accumulator> Prepare<A> {
     }
 
     #[inline(always)]
-    fn apply<T: Element<Acc = A>>(self, grad: A, param: A) -> A {
+    fn apply<T: Element<Acc = A>, U: Unit, const N: usize>(
+        self,
+        unit: U,
+        grad: Chunk<A, N>,
+        param: Chunk<A, N>,
+    ) -> Chunk<A, N> {
         let grad = match self.scale {
-            Some(scale) => T::round(scale * grad),
+            Some(scale) => T::round_chunk(unit, grad * scale),
             None => grad,
         };
         match self.decay {
-            Some(decay) => T::round(grad + decay * param),
+            Some(decay) => T::round_chunk(unit, grad + param * decay),
             None => grad,
         }
     }
 }
 
 impl<T: Element, G: Element<Acc = T::Acc>, const K: usize> Tensors<'_, T, G, K> {
-    /// Calls `step(gradient, param, state)` for blocks of all tensors, in parallel.
+    /// Calls `step(gradient, param, state)` for blocks of all tensors, in parallel. A block is of whole chunks.
     fn for_each_block(self, step: &(impl Fn(&[G], &mut [T], [&mut [T]; K]) + Sync)) {
         let len = self.param.len();
-        if len <= BLOCK {
+        if len > BLOCK {
+            let [head, tail] = self.split_at(len.div_ceil(BLOCK) / 2 * BLOCK);
+            rayon::join(|| head.for_each_block(step), || tail.for_each_block(step));
+        } else if len % CHUNK == 0 {
             step(self.grad, self.param, self.state);
-            let copies = self.copy.iter_mut().zip(&*self.param);
-            return copies.for_each(|(copy, param)| *copy = G::from_acc(param.to_acc()));
+            convert(self.param, self.copy);
+        } else {
+            let [head, rest] = self.split_at(len / CHUNK * CHUNK);
+            head.for_each_block(step);
+            rest.step_padded(step);
         }
-        let at = len.div_ceil(BLOCK) / 2 * BLOCK;
+    }
+
+    /// Calls `step` for fewer elements than a chunk has, behind which it sees zeros.
+    fn step_padded(self, step: &impl Fn(&[G], &mut [T], [&mut [T]; K])) {
+        fn padded<E: Element>(elements: &[E]) -> [E; CHUNK] {
+            let mut chunk = [E::ZERO; CHUNK];
+            chunk[..elements.len()].copy_from_slice(elements);
+            chunk
+        }
+        let len = self.param.len();
+        let mut param = padded(self.param);
+        let mut state = self.state.each_ref().map(|s| padded(s));
+        let mut present = self.state.iter().map(|s| !s.is_empty());
+        let chunks = state.each_mut().map(|s| match present.next() {
+            Some(true) => &mut s[..],
+            _ => &mut [],
+        });
+        step(&padded(self.grad), &mut param, chunks);
+        self.param.copy_from_slice(&param[..len]);
+        self.state.into_iter().zip(&state).for_each(|(s, chunk)| s.copy_from_slice(&chunk[..s.len()]));
+        convert(self.param, self.copy);
+    }
+
+    /// The first `at` elements, and the others.
+    fn split_at(self, at: usize) -> [Self; 2] {
         let mut tails = [(); K].map(|_| Default::default());
         let mut tail = tails.iter_mut();
         let state = self.state.map(|s| {
@@ -88,15 +126,14 @@ impl<T: Element, G: Element<Acc = T::Acc>, const K: usize> Tensors<'_, T, G, K> 
         let (param, param_tail) = self.param.split_at_mut(at);
         let (copy, copy_tail) = self.copy.split_at_mut(at.min(self.copy.len()));
         let head = Tensors { grad, param, state, copy };
-        let tail = Tensors { grad: grad_tail, param: param_tail, state: tails, copy: copy_tail };
-        rayon::join(|| head.for_each_block(step), || tail.for_each_block(step));
+        [head, Tensors { grad: grad_tail, param: param_tail, state: tails, copy: copy_tail }]
     }
 }
 
 /// `a` to `b` by the share `w`, in the two forms of PyTorch.
 #[inline(always)]
-fn lerp<A: Accumulator>(a: A, b: A, w: A) -> A {
-    if w.abs() < A::from_f64(0.5) { a + w * (b - a) } else { b - (b - a) * (A::from_f64(1.0) - w) }
+fn lerp<A: Accumulator, const N: usize>(a: Chunk<A, N>, b: Chunk<A, N>, w: A) -> Chunk<A, N> {
+    if w.abs() < A::from_f64(0.5) { a + (b - a) * w } else { b - (b - a) * (A::from_f64(1.0) - w) }
 }
 
 /// state: momentum buffer.
@@ -105,38 +142,66 @@ pub(super) fn sgd<T: Element, G: Element<Acc = T::Acc>>(
     grad_scale: f64,
     tensors: Tensors<T, G, 1>,
 ) {
-    let prepare = Prepare::new(grad_scale, settings.weight_decay);
-    tensors.for_each_block(&|grad, param, [buffer]| sgd_block(settings, prepare, grad, param, buffer));
+    let sgd = Sgd {
+        prepare: Prepare::new(grad_scale, settings.weight_decay),
+        momentum: T::Acc::from_f64(settings.momentum),
+        taken: T::Acc::from_f64(1.0 - settings.dampening),
+        step: T::Acc::from_f64(-settings.learning_rate),
+        first: settings.first,
+        nesterov: settings.nesterov,
+    };
+    tensors.for_each_block(&|grad, param, [buffer]| sgd_block(&sgd, grad, param, buffer));
+}
+
+struct Sgd<A> {
+    prepare: Prepare<A>,
+    momentum: A,
+    taken: A,
+    step: A,
+    first: bool,
+    nesterov: bool,
 }
 
 vectorised! {
     fn sgd_block<T: Element, G: Element<Acc = T::Acc>>(
-        settings: &SgdSettings,
-        prepare: Prepare<T::Acc>,
+        sgd: &Sgd<T::Acc>,
         grad: &[G],
         param: &mut [T],
         buffer: &mut [T],
     ) {
-        let momentum = T::Acc::from_f64(settings.momentum);
-        let taken = T::Acc::from_f64(1.0 - settings.dampening);
-        let step = T::Acc::from_f64(-settings.learning_rate);
-        let (first, nesterov) = (settings.first, settings.nesterov);
-        if buffer.is_empty() {
-            for (param, grad) in param.iter_mut().zip(grad) {
-                let p = param.to_acc();
-                *param = T::from_acc(p + step * prepare.apply::<T>(grad.to_acc(), p));
-            }
-            return;
+        on_unit!(sgd_chunks::<T, G>(sgd, grad, param, buffer))
+    }
+}
+
+#[inline(always)]
+fn sgd_chunks<T: Element, G: Element<Acc = T::Acc>, U: Unit, const N: usize>(
+    unit: U,
+    &Sgd { prepare, momentum, taken, step, first, nesterov }: &Sgd<T::Acc>,
+    grad: &[G],
+    param: &mut [T],
+    buffer: &mut [T],
+) {
+    let elements = param.as_chunks_mut::<N>().0.iter_mut().zip(grad.as_chunks::<N>().0);
+    if buffer.is_empty() {
+        for (param, grad) in elements {
+            let p = T::widen(unit, param);
+            let g = prepare.apply::<T, _, _>(unit, G::widen(unit, grad), p);
+            *param = T::narrow(unit, p + g * step);
         }
-        for ((param, buffer), grad) in param.iter_mut().zip(buffer).zip(grad) {
-            let p = param.to_acc();
-            let g = prepare.apply::<T>(grad.to_acc(), p);
-            let kept = T::round(T::round(momentum * buffer.to_acc()) + taken * g);
-            let b = if first { g } else { kept };
-            let direction = if nesterov { T::round(g + momentum * b) } else { b };
-            *buffer = T::from_rounded(b);
-            *param = T::from_acc(p + step * direction);
-        }
+        return;
+    }
+    for ((param, grad), buffer) in elements.zip(buffer.as_chunks_mut::<N>().0) {
+        let p = T::widen(unit, param);
+        let g = prepare.apply::<T, _, _>(unit, G::widen(unit, grad), p);
+        let b = if first {
+            g
+        } else {
+            let kept = T::round_chunk(unit, T::widen(unit, buffer) * momentum);
+            T::round_chunk(unit, kept + g * taken)
+        };
+        let direction = if nesterov { T::round_chunk(unit, g + b * momentum) } else { b };
+        *buffer = T::narrow_rounded(unit, b);
+        *param = T::narrow(unit, p + direction * step);
     }
 }
 
@@ -178,36 +243,36 @@ impl<A: Accumulator> Adam<A> {
         }
     }
 
-    // Inlined, so that it is compiled for the loop's vector unit.
     #[inline(always)]
-    fn step<T: Element<Acc = A>, G: Element<Acc = A>>(
+    fn step<T: Element<Acc = A>, G: Element<Acc = A>, U: Unit, const N: usize>(
         &self,
-        param: &mut T,
-        [mean, square]: [&mut T; 2],
-        max: Option<&mut T>,
-        grad: &G,
+        unit: U,
+        param: &mut [T; N],
+        [mean, square]: [&mut [T; N]; 2],
+        max: Option<&mut [T; N]>,
+        grad: &[G; N],
     ) {
-        let p = param.to_acc();
-        let g = self.prepare.apply::<T>(grad.to_acc(), p);
-        let m = T::round(lerp(mean.to_acc(), g, self.taken[0]));
-        let v = T::round(T::round(self.beta2 * square.to_acc()) + self.taken[1] * g * g);
+        let p = T::widen(unit, param);
+        let g = self.prepare.apply::<T, _, _>(unit, G::widen(unit, grad), p);
+        let m = T::round_chunk(unit, lerp(T::widen(unit, mean), g, self.taken[0]));
+        let kept = T::round_chunk(unit, T::widen(unit, square) * self.beta2);
+        let v = T::round_chunk(unit, kept + g * self.taken[1] * g);
         let largest = match max {
             Some(max) => {
-                let s = max.to_acc();
-                let s = if v > s || v.is_nan() { v } else { s };
-                *max = T::from_rounded(s);
+                let s = v.zip(T::widen(unit, max), |v, s| if v > s || v.is_nan() { v } else { s });
+                *max = T::narrow_rounded(unit, s);
                 s
             }
             None => v,
         };
         let p = match self.kept {
-            Some(kept) => T::round(p * kept),
+            Some(kept) => T::round_chunk(unit, p * kept),
             None => p,
         };
-        let root = T::round(T::round(largest.sqrt()) / self.second_correction);
-        *mean = T::from_rounded(m);
-        *square = T::from_rounded(v);
-        *param = T::from_acc(p + self.step * m / T::round(root + self.eps));
+        let root = T::round_chunk(unit, T::round_chunk(unit, largest.sqrt()) / self.second_correction);
+        *mean = T::narrow_rounded(unit, m);
+        *square = T::narrow_rounded(unit, v);
+        *param = T::narrow(unit, p + m * self.step / T::round_chunk(unit, root + self.eps));
     }
 }
 
@@ -216,13 +281,30 @@ vectorised! {
         adam: &Adam<T::Acc>,
         grad: &[G],
         param: &mut [T],
-        [mean, square, max]: [&mut [T]; 3],
+        state: [&mut [T]; 3],
     ) {
-        let elements = param.iter_mut().zip(mean).zip(square).zip(grad);
-        if max.is_empty() {
-            elements.for_each(|(((p, m), v), g)| adam.step(p, [m, v], None, g));
-        } else {
-            elements.zip(max).for_each(|((((p, m), v), g), s)| adam.step(p, [m, v], Some(s), g));
+        on_unit!(adam_chunks::<T, G>(adam, grad, param, state))
+    }
+}
+
+#[inline(always)]
+fn adam_chunks<T: Element, G: Element<Acc = T::Acc>, U: Unit, const N: usize>(
+    unit: U,
+    adam: &Adam<T::Acc>,
+    grad: &[G],
+    param: &mut [T],
+    state: [&mut [T]; 3],
+) {
+    let [mean, square, max] = state.map(|s| s.as_chunks_mut::<N>().0);
+    let elements = param.as_chunks_mut::<N>().0.iter_mut().zip(mean).zip(square).zip(grad.as_chunks::<N>().0);
+    // Loops, not `for_each`: its closures would be compiled without the vector unit.
+    if max.is_empty() {
+        for (((p, m), v), g) in elements {
+            adam.step(unit, p, [m, v], None, g);
+        }
+    } else {
+        for ((((p, m), v), g), s) in elements.zip(max) {
+            adam.step(unit, p, [m, v], Some(s), g);
         }
     }
 }
@@ -256,35 +338,38 @@ struct RmsProp<A> {
 
 impl<A: Accumulator> RmsProp<A> {
     #[inline(always)]
-    fn step<T: Element<Acc = A>, G: Element<Acc = A>>(
+    fn step<T: Element<Acc = A>, G: Element<Acc = A>, U: Unit, const N: usize>(
         &self,
-        param: &mut T,
-        square: &mut T,
-        [buffer, mean]: [Option<&mut T>; 2],
-        grad: &G,
+        unit: U,
+        param: &mut [T; N],
+        square: &mut [T; N],
+        [buffer, mean]: [Option<&mut [T; N]>; 2],
+        grad: &[G; N],
     ) {
-        let p = param.to_acc();
-        let g = self.prepare.apply::<T>(grad.to_acc(), p);
-        let s = T::round(T::round(self.alpha * square.to_acc()) + self.taken * g * g);
+        let p = T::widen(unit, param);
+        let g = self.prepare.apply::<T, _, _>(unit, G::widen(unit, grad), p);
+        let kept = T::round_chunk(unit, T::widen(unit, square) * self.alpha);
+        let s = T::round_chunk(unit, kept + g * self.taken * g);
         let centered = match mean {
             Some(mean) => {
-                let a = T::round(lerp(mean.to_acc(), g, self.taken));
-                *mean = T::from_rounded(a);
-                T::round(s - a * a)
+                let a = T::round_chunk(unit, lerp(T::widen(unit, mean), g, self.taken));
+                *mean = T::narrow_rounded(unit, a);
+                T::round_chunk(unit, s - a * a)
             }
             None => s,
         };
-        let q = T::round(T::round(centered.sqrt()) + self.eps);
+        let q = T::round_chunk(unit, T::round_chunk(unit, centered.sqrt()) + self.eps);
         let p = match buffer {
             Some(buffer) => {
-                let b = T::round(T::round(self.momentum * buffer.to_acc()) + g / q);
-                *buffer = T::from_rounded(b);
-                p + self.step * b
+                let kept = T::round_chunk(unit, T::widen(unit, buffer) * self.momentum);
+                let b = T::round_chunk(unit, kept + g / q);
+                *buffer = T::narrow_rounded(unit, b);
+                p + b * self.step
             }
-            None => p + self.step * g / q,
+            None => p + g * self.step / q,
         };
-        *square = T::from_rounded(s);
-        *param = T::from_acc(p);
+        *square = T::narrow_rounded(unit, s);
+        *param = T::narrow(unit, p);
     }
 }
 
@@ -293,18 +378,43 @@ vectorised! {
         rms_prop: &RmsProp<T::Acc>,
         grad: &[G],
         param: &mut [T],
-        [square, buffer, mean]: [&mut [T]; 3],
+        state: [&mut [T]; 3],
     ) {
-        let r = rms_prop;
-        let elements = param.iter_mut().zip(square).zip(grad);
-        match (buffer.is_empty(), mean.is_empty()) {
-            (true, true) => elements.for_each(|((p, s), g)| r.step(p, s, [None, None], g)),
-            (false, true) => elements.zip(buffer).for_each(|(((p, s), g), b)| r.step(p, s, [Some(b), None], g)),
-            (true, false) => elements.zip(mean).for_each(|(((p, s), g), a)| r.step(p, s, [None, Some(a)], g)),
-            (false, false) => elements
-                .zip(buffer)
-                .zip(mean)
-                .for_each(|((((p, s), g), b), a)| r.step(p, s, [Some(b), Some(a)], g)),
+        on_unit!(rms_prop_chunks::<T, G>(rms_prop, grad, param, state))
+    }
+}
+
+#[inline(always)]
+fn rms_prop_chunks<T: Element, G: Element<Acc = T::Acc>, U: Unit, const N: usize>(
+    unit: U,
+    rms_prop: &RmsProp<T::Acc>,
+    grad: &[G],
+    param: &mut [T],
+    state: [&mut [T]; 3],
+) {
+    let r = rms_prop;
+    let [square, buffer, mean] = state.map(|s| s.as_chunks_mut::<N>().0);
+    let elements = param.as_chunks_mut::<N>().0.iter_mut().zip(square).zip(grad.as_chunks::<N>().0);
+    match (buffer.is_empty(), mean.is_empty()) {
+        (true, true) => {
+            for ((p, s), g) in elements {
+                r.step(unit, p, s, [None, None], g);
+            }
+        }
+        (false, true) => {
+            for (((p, s), g), b) in elements.zip(buffer) {
+                r.step(unit, p, s, [Some(b), None], g);
+            }
+        }
+        (true, false) => {
+            for (((p, s), g), a) in elements.zip(mean) {
+                r.step(unit, p, s, [None, Some(a)], g);
+            }
+        }
+        (false, false) => {
+            for ((((p, s), g), b), a) in elements.zip(buffer).zip(mean) {
+                r.step(unit, p, s, [Some(b), Some(a)], g);
+            }
         }
     }
 }

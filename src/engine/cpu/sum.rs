@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::scratch::{Pooled, Scratch};
-use crate::dtype::{Element, vectorised};
+use crate::dtype::unit::Unit;
+use crate::dtype::{Element, on_unit, vectorised};
 
 /// Terms of a sum that are added up side by side.
 const LANES: usize = 16;
@@ -11,7 +12,8 @@ const LANES: usize = 16;
 /// Sum of `term` of the elements of equally long slices, in sixteen interleaved lanes, then over the lanes: a fixed order
 /// that vectorises. Each partial sum passes through `round`.
 #[inline(always)]
-pub(super) fn sum_terms<T: Element, const K: usize>(
+pub(super) fn sum_terms<T: Element, U: Unit, const K: usize>(
+    unit: U,
     slices: [&[T]; K],
     term: impl Fn([T::Acc; K]) -> T::Acc,
     round: impl Fn(T::Acc) -> T::Acc,
@@ -19,9 +21,12 @@ pub(super) fn sum_terms<T: Element, const K: usize>(
     let mut lanes = [T::Acc::ZERO; LANES];
     let chunks = slices.map(|s| s.as_chunks::<LANES>());
     for i in 0..chunks[0].0.len() {
-        let chunk = chunks.map(|(chunks, _)| &chunks[i]);
+        let mut chunk = [[T::Acc::ZERO; LANES]; K];
+        for (chunk, (chunks, _)) in chunk.iter_mut().zip(&chunks) {
+            *chunk = T::widen(unit, &chunks[i]).0;
+        }
         for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum = round(*sum + term(chunk.map(|c| c[lane].to_acc())));
+            *sum = round(*sum + term(std::array::from_fn(|k| chunk[k][lane])));
         }
     }
     let tail = (0..chunks[0].1.len())
@@ -32,8 +37,13 @@ pub(super) fn sum_terms<T: Element, const K: usize>(
 vectorised! {
     /// [`sum_terms`] of the elements themselves.
     pub(super) fn sum_lanes<T: Element>(values: &[T]) -> T::Acc {
-        sum_terms([values], |[v]| v, |sum| sum)
+        on_unit!(sum_chunks::<T>(values))
     }
+}
+
+#[inline(always)]
+fn sum_chunks<T: Element, U: Unit, const N: usize>(unit: U, values: &[T]) -> T::Acc {
+    sum_terms(unit, [values], |[v]| v, |sum| sum)
 }
 
 /// Target channel c is the sum of the planes c of `samples`, in this order, of x `[N, C, plane]`; with `narrow` each

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use crate::dtype::{Accumulator, Element};
+use crate::dtype::Element;
 use crate::engine::cpu::gemm::Bias;
 use crate::engine::cpu::lanes::Lanes;
 use crate::shape::Conv2dGeometry;

@@ -11,7 +11,8 @@ use rayon::prelude::*;
 
 use super::BLOCK;
 use super::draw::Draw;
-use crate::dtype::{Accumulator, Element, vectorised};
+use crate::dtype::unit::Unit;
+use crate::dtype::{Accumulator, Element, on_unit, vectorised};
 use crate::kink::BackwardRule;
 use crate::shape::{self, Pool2dGeometry, Window2d};
 
@@ -50,11 +51,21 @@ pub(super) fn forward<T: Element>(
 
 vectorised! {
     /// The published composition of the maximum with itself.
-    fn combine<T: Element>([b, c]: [T::Acc; 2], y: &mut [T]) {
-        for y in y {
-            let m = y.to_acc();
-            *y = T::from_acc(T::round(b * m) + T::round(c * m));
-        }
+    fn combine<T: Element>(weights: [T::Acc; 2], y: &mut [T]) {
+        on_unit!(combine_chunks::<T>(weights, y))
+    }
+}
+
+#[inline(always)]
+fn combine_chunks<T: Element, U: Unit, const N: usize>(unit: U, [b, c]: [T::Acc; 2], y: &mut [T]) {
+    let (chunks, rest) = y.as_chunks_mut::<N>();
+    for y in chunks {
+        let m = T::widen(unit, y);
+        *y = T::narrow(unit, T::round_chunk(unit, m * b) + T::round_chunk(unit, m * c));
+    }
+    for y in rest {
+        let m = y.to_acc();
+        *y = T::from_acc(T::round(b * m) + T::round(c * m));
     }
 }
 

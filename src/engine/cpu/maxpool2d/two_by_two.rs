@@ -4,7 +4,8 @@
 //! A call takes a plane, or several where every element belongs to a window: then they are one tall plane.
 
 use super::{NAN_FLAG, Rule};
-use crate::dtype::{Accumulator, Element, vectorised};
+use crate::dtype::unit::Unit;
+use crate::dtype::{Accumulator, Chunk, Element, on_unit, vectorised};
 use crate::shape::Pool2dGeometry;
 
 /// Windows whose elements are gathered at a time.
@@ -24,6 +25,7 @@ fn runs(g: &Pool2dGeometry, first: usize, end: usize) -> impl Iterator<Item = (u
 
 vectorised! {
     pub(super) fn forward<T: Element>(g: &Pool2dGeometry, x: &[T], y: &mut [T], ties: &mut [u8]) {
+        let nan_value = T::from_acc(T::Acc::NAN);
         let mut windows = [[T::ZERO; WINDOWS]; 4];
         let parts = y.chunks_mut(WINDOWS).zip(ties.chunks_mut(WINDOWS));
         for (first, (y, ties)) in (0..).step_by(WINDOWS).zip(parts) {
@@ -39,17 +41,17 @@ vectorised! {
             }
             let elements = a.iter().zip(&*b).zip(c.iter().zip(&*d));
             for ((y, tie), ((a, b), (c, d))) in y.iter_mut().zip(ties).zip(elements) {
-                let window = [a.to_acc(), b.to_acc(), c.to_acc(), d.to_acc()];
-                let mut m = window[0];
+                let window = [a, b, c, d];
+                let mut m = *a;
                 for &v in &window[1..] {
-                    m = if v > m { v } else { m };
+                    m = if v.order() > m.order() { *v } else { m };
                 }
                 let (mut equal, mut nan) = (0u8, 0u8);
-                for (i, &v) in window.iter().enumerate() {
-                    equal |= ((v == m) as u8) << i;
+                for (i, v) in window.into_iter().enumerate() {
+                    equal |= ((v.order() == m.order()) as u8) << i;
                     nan |= (v.is_nan() as u8) << i;
                 }
-                *y = T::from_rounded(if nan != 0 { T::Acc::NAN } else { m });
+                *y = if nan != 0 { nan_value } else { m };
                 *tie = if nan != 0 { nan | NAN_FLAG } else { equal };
             }
         }
@@ -68,22 +70,95 @@ pub(super) fn backward<T: Element>(
 ) {
     let spread_nan = rule.spreads_nan();
     match rule {
-        Rule::First => spread(g, |g, _| [g, T::Acc::ZERO], [false, spread_nan], gy, ties, gx),
-        Rule::Last => spread(g, |g, _| [g, T::Acc::ZERO], [true, spread_nan], gy, ties, gx),
+        Rule::First => spread(g, Whole, [false, spread_nan], gy, ties, gx),
+        Rule::Last => spread(g, Whole, [true, spread_nan], gy, ties, gx),
         Rule::Random { .. } => unreachable!("the random rule"),
-        Rule::Divide => spread(g, |g, k| [T::round(g / k); 2], [false, spread_nan], gy, ties, gx),
+        Rule::Divide => spread(g, Divided, [false, spread_nan], gy, ties, gx),
         Rule::Coefficients { first, rest } => {
-            let coefficients = [first, rest].map(|c| <[T::Acc; 5]>::try_from(&c[..5]).expect("0 to 4 ties"));
-            let share = |g: T::Acc, k: T::Acc| coefficients.map(|c| T::round(times_coefficient(g, k, c)));
-            spread(g, share, [false, spread_nan], gy, ties, gx)
+            let coefficients = [first, rest].map(|c| c[..5].try_into().expect("0 to 4 ties"));
+            spread(g, Multiplied(coefficients), [false, spread_nan], gy, ties, gx)
         }
         &Rule::TwoBranches { beta, one_minus_beta } => {
-            let share = |g: T::Acc, k: T::Acc| {
-                let rest = T::round(T::round(beta * g) / k);
-                [T::round(rest + T::round(one_minus_beta * g)), rest]
-            };
-            spread(g, share, [false, spread_nan], gy, ties, gx)
+            spread(g, TwoBranches { beta, one_minus_beta }, [false, spread_nan], gy, ties, gx)
         }
+    }
+}
+
+/// What windows with the gradients `g` and `k` tied elements give, rounded: to the chosen one and to each other one.
+trait Share<T: Element>: Copy {
+    fn of<U: Unit, const N: usize>(
+        self,
+        unit: U,
+        g: Chunk<T::Acc, N>,
+        k: Chunk<T::Acc, N>,
+    ) -> [Chunk<T::Acc, N>; 2];
+}
+
+#[derive(Clone, Copy)]
+struct Whole;
+
+impl<T: Element> Share<T> for Whole {
+    #[inline(always)]
+    fn of<U: Unit, const N: usize>(
+        self,
+        _: U,
+        g: Chunk<T::Acc, N>,
+        _: Chunk<T::Acc, N>,
+    ) -> [Chunk<T::Acc, N>; 2] {
+        [g, Chunk([T::Acc::ZERO; N])]
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Divided;
+
+impl<T: Element> Share<T> for Divided {
+    #[inline(always)]
+    fn of<U: Unit, const N: usize>(
+        self,
+        unit: U,
+        g: Chunk<T::Acc, N>,
+        k: Chunk<T::Acc, N>,
+    ) -> [Chunk<T::Acc, N>; 2] {
+        [T::round_chunk(unit, g / k); 2]
+    }
+}
+
+/// By the coefficients of 0 to 4 ties.
+#[derive(Clone, Copy)]
+struct Multiplied<A>([[A; 5]; 2]);
+
+impl<T: Element> Share<T> for Multiplied<T::Acc> {
+    #[inline(always)]
+    fn of<U: Unit, const N: usize>(
+        self,
+        unit: U,
+        g: Chunk<T::Acc, N>,
+        k: Chunk<T::Acc, N>,
+    ) -> [Chunk<T::Acc, N>; 2] {
+        let [chosen, rest] = self.0;
+        let times = |coefficients| g.zip(k, |g, k| times_coefficient(g, k, coefficients));
+        let [chosen, rest] = [times(chosen), times(rest)];
+        [T::round_chunk(unit, chosen), T::round_chunk(unit, rest)]
+    }
+}
+
+#[derive(Clone, Copy)]
+struct TwoBranches<A> {
+    beta: A,
+    one_minus_beta: A,
+}
+
+impl<T: Element> Share<T> for TwoBranches<T::Acc> {
+    #[inline(always)]
+    fn of<U: Unit, const N: usize>(
+        self,
+        unit: U,
+        g: Chunk<T::Acc, N>,
+        k: Chunk<T::Acc, N>,
+    ) -> [Chunk<T::Acc, N>; 2] {
+        let rest = T::round_chunk(unit, T::round_chunk(unit, g * self.beta) / k);
+        [T::round_chunk(unit, rest + T::round_chunk(unit, g * self.one_minus_beta)), rest]
     }
 }
 
@@ -98,34 +173,31 @@ fn times_coefficient<A: Accumulator>(g: A, k: A, coefficients: [A; 5]) -> A {
 }
 
 vectorised! {
-    /// `share(gradient, number of ties)` gives, rounded, what the chosen tied element and each other one receive; chosen is
-    /// the last one rather than the first if `last`, or if the window holds a NaN. With `spread_nan` a NaN fills its
-    /// window.
-    fn spread<T: Element, F: Fn(T::Acc, T::Acc) -> [T::Acc; 2]>(
+    /// Chosen is the last tied element rather than the first if `last`, or if the window holds a NaN. With `spread_nan` a
+    /// NaN fills its window.
+    fn spread<T: Element, S: Share<T>>(
         g: &Pool2dGeometry,
-        share: F,
+        share: S,
         [last, spread_nan]: [bool; 2],
         gy: &[T],
         ties: &[u8],
         gx: &mut [T],
     ) {
-        let (one, nan_value) = (T::Acc::from_f64(1.0), T::from_acc(T::Acc::NAN));
+        let nan_value = T::from_acc(T::Acc::NAN);
+        let mut shares = [[T::ZERO; WINDOWS]; 2];
         let mut windows = [[T::ZERO; WINDOWS]; 4];
         for (first, (gy, ties)) in (0..).step_by(WINDOWS).zip(gy.chunks(WINDOWS).zip(ties.chunks(WINDOWS))) {
+            on_unit!(fill_shares::<T>(share, gy, ties, &mut shares));
             let [a, b, c, d] = &mut windows;
             let elements = a.iter_mut().zip(b.iter_mut()).zip(c.iter_mut().zip(d.iter_mut()));
-            for ((gy, &tie), ((a, b), (c, d))) in gy.iter().zip(ties).zip(elements) {
+            let shares = shares[0].iter().zip(&shares[1]);
+            for (((&to_chosen, &to_rest), &tie), ((a, b), (c, d))) in shares.zip(ties).zip(elements) {
                 let tie = tie as u32;
                 let (nan, set) = (tie & NAN_FLAG as u32 != 0, tie & 15);
-                let one_if = |bit: u32| if set & bit != 0 { one } else { T::Acc::ZERO };
-                let k = one_if(1) + one_if(2) + (one_if(4) + one_if(8));
                 let highest = if set > 7 { 8 } else if set > 3 { 4 } else { set & 2 };
                 let highest = if highest == 0 { set } else { highest };
                 let lowest = set & set.wrapping_neg();
                 let chosen = if last || nan { highest } else { lowest };
-                // A sum starts from +0, which turns a -0 into +0.
-                let [to_chosen, to_rest] =
-                    share(gy.to_acc(), k).map(|v| T::from_rounded(v + T::Acc::ZERO));
                 let value = |bit: u32| {
                     let tied = if chosen & bit != 0 { to_chosen } else { to_rest };
                     let value = if set & bit != 0 { tied } else { T::ZERO };
@@ -143,5 +215,30 @@ vectorised! {
                 lower.for_each(|((pair, &c), &d)| *pair = [c, d]);
             }
         }
+    }
+}
+
+/// The shares of at most [`WINDOWS`] windows.
+#[inline(always)]
+fn fill_shares<T: Element, U: Unit, const N: usize>(
+    unit: U,
+    share: impl Share<T>,
+    gy: &[T],
+    ties: &[u8],
+    [to_chosen, to_rest]: &mut [[T; WINDOWS]; 2],
+) {
+    let (mut gradients, mut counts) = ([T::ZERO; WINDOWS], [T::Acc::ZERO; WINDOWS]);
+    gradients[..gy.len()].copy_from_slice(gy);
+    for (k, &tie) in counts.iter_mut().zip(ties) {
+        let one_if = |bit| if tie & bit != 0 { T::Acc::from_f64(1.0) } else { T::Acc::ZERO };
+        *k = one_if(1) + one_if(2) + (one_if(4) + one_if(8));
+    }
+    let inputs = gradients.as_chunks::<N>().0.iter().zip(counts.as_chunks::<N>().0);
+    let outputs = to_chosen.as_chunks_mut::<N>().0.iter_mut().zip(to_rest.as_chunks_mut::<N>().0);
+    for ((g, k), (to_chosen, to_rest)) in inputs.zip(outputs) {
+        let [chosen, rest] = share.of(unit, T::widen(unit, g), Chunk(*k));
+        // A sum starts from +0, which turns a -0 into +0.
+        *to_chosen = T::narrow_rounded(unit, chosen + T::Acc::ZERO);
+        *to_rest = T::narrow_rounded(unit, rest + T::Acc::ZERO);
     }
 }
