@@ -3,8 +3,8 @@
 // x [N,C,H,W], gy [N,O,OH,OW]; o and c of one group of channels.
 //
 // For each group, the sum over k = n,oh,ow is cut into parts of `chunk` terms, each a matrix of partial
-// [parts, O, width] (f32), which conv2d_backward_weight_reduce adds in order. The width is C/G KH KW, and 1 for gbias
-// with ROW_SUMS.
+// [parts, len] (f32), which conv2d_backward_weight_reduce adds in order: O C/G KH KW elements of gweight, then with
+// ROW_SUMS the O of gbias.
 //
 // A workgroup computes a tile of gemm for one kernel element, so that its columns are c. With NARROW, for few channels,
 // it computes 8 x 8 elements, of which the columns are c,kh,kw; each thread adds every 64th term.
@@ -35,7 +35,7 @@ struct Params {
     channel_groups: u32, // G
     rows: u32, // O / G
     columns: u32, // C/G, or C/G KH KW with NARROW
-    width: u32,
+    len: u32,
     k: u32, // N OH OW
     chunk: u32, // a multiple of TERMS
     x_image: u32, // C H W
@@ -130,7 +130,7 @@ fn load_x(i: vec4<u32>, inside: vec4<bool>) -> vec4<f32> {
 
 // Where a row of the part begins in partial.
 fn partial_row(row: u32) -> u32 {
-    return ((part * params.channel_groups + channel_group) * params.rows + row) * params.width;
+    return part * params.len + (channel_group * params.rows + row) * (params.columns * params.tiles_k);
 }
 
 fn store(row: u32, even: vec4<f32>, odd: vec4<f32>) {
@@ -158,7 +158,8 @@ fn store_row_sums(group: u32, values: vec4<f32>) {
     for (var i = 0u; i < 4u; i += 1u) {
         let r = first_row + (2u * i + group) * ROW_STEP;
         if (r < params.rows) {
-            partial[partial_row(r) + params.width - 1u] = values[i];
+            let weights = params.channel_groups * params.rows * (params.columns * params.tiles_k);
+            partial[part * params.len + weights + channel_group * params.rows + r] = values[i];
         }
     }
 }

@@ -1,13 +1,12 @@
-// gweight[o,j] = sum over s of partial[s,o,j], in the order of s; gbias[o] likewise from the last column.
-// partial [parts, O, width] (f32), gweight [O, C/G KH KW], gbias [O].
+// gweight[j] = sum over s of partial[s,j], in the order of s; gbias likewise from what follows.
+// partial [parts, len] (f32), gweight [O C/G KH KW], gbias [O].
 #import types
 #import index
 
 struct Params {
-    len: u32, // O width
+    len: u32, // elements of gweight and gbias
     parts: u32,
-    width: u32,
-    patch_len: u32, // C/G KH KW
+    weights: u32, // elements of gweight
 }
 
 @group(0) @binding(0) var<storage, read> partial: array<f32>;
@@ -33,13 +32,11 @@ fn main(
     for (var s = 0u; s < params.parts; s += 1u) {
         sum += partial[s * params.len + i];
     }
-    let row = i / params.width;
-    let column = i - row * params.width;
 #ifdef BIAS
-    if (column == params.patch_len) {
-        gbias[row] = T(sum);
+    if (i >= params.weights) {
+        gbias[i - params.weights] = T(sum);
         return;
     }
 #endif
-    gweight[row * params.patch_len + column] = T(sum);
+    gweight[i] = T(sum);
 }

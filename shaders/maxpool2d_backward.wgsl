@@ -6,6 +6,8 @@
 //   TWO_BRANCHES: e = fl(fl(beta g) / k), and fl(e + fl((1 - beta) g)) where r = 0
 // A window with a NaN: FIRST and LAST give g to its last NaN, RANDOM to one of its NaNs, the others NaN to
 // all of it.
+// With DISJOINT, where no windows overlap, a thread writes all that lies between the beginnings of two windows, each way;
+// otherwise one element.
 // gy [N,C,OH,OW], ties [N,C,OH,OW,bytes], gx [N,C,H,W].
 #import types
 #import index
@@ -20,7 +22,7 @@ const DIVIDE: u32 = 3u;
 const COEFFICIENTS: u32 = 4u;
 
 struct Params {
-    len: u32, // N C H W
+    len: u32, // N C H W, or N C cells_h cells_w with DISJOINT
     h: u32,
     w: u32,
     oh: u32,
@@ -43,6 +45,9 @@ struct Params {
     one_minus_beta: f32,
     nan: f32,
     zero: u32,
+    // Strides that cover the rows and columns, the padding before them counted.
+    cells_h: u32,
+    cells_w: u32,
     // first[0..=KH KW], rest[0..=KH KW]
     coefficients: array<f32>,
 }
@@ -52,61 +57,72 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> gx: array<T>;
 @group(0) @binding(3) var<storage, read> params: Params;
 
-// What element `bit` of a window receives, rounded to T.
-fn contribution(window: u32, bit: u32) -> f32 {
+// What a window gives: `chosen` to the member of rank `place`, `others` to its other members; params.nan to all of it
+// with `spoilt`.
+struct Gift {
+    spoilt: bool,
+    place: u32,
+    chosen: f32,
+    others: f32,
+}
+
+fn gift(window: u32) -> Gift {
     let nan = holds_nan(window);
-    if (nan && params.rule >= DIVIDE) {
-        return params.nan;
-    }
-    let own_word = bit / 32u;
-    let own_bit = 1u << (bit % 32u);
-    if ((set_word(window, own_word) & own_bit) == 0u) {
-        return 0.0;
-    }
     var count = 0u;
-    var rank = 0u;
     for (var word = 0u; word < params.words; word += 1u) {
-        let members = member_word(window, word);
-        count += countOneBits(members);
-        if (word < own_word) {
-            rank += countOneBits(members);
-        } else if (word == own_word) {
-            rank += countOneBits(members & (own_bit - 1u));
-        }
+        count += countOneBits(member_word(window, word));
     }
     let g = f32(gy[window]);
+    let spoilt = nan && params.rule >= DIVIDE;
     switch (params.rule) {
         case FIRST, LAST: {
-            let place = select(0u, count - 1u, nan || params.rule == LAST);
-            return select(0.0, g, rank == place);
+            return Gift(spoilt, select(0u, count - 1u, nan || params.rule == LAST), g, 0.0);
         }
         case RANDOM: {
             let draw = philox(
                 vec4<u32>(window, 0u, params.site, params.step),
                 vec2<u32>(params.seed_low, params.seed_high),
             );
-            return select(0.0, g, rank == mul_wide(draw.x, count).y);
+            return Gift(spoilt, mul_wide(draw.x, count).y, g, 0.0);
         }
         case DIVIDE: {
-            return round_storage(g / f32(count));
+            let share = round_storage(g / f32(count));
+            return Gift(spoilt, 0u, share, share);
         }
         case COEFFICIENTS: {
-            let place = select(params.window_len + 1u, 0u, rank == 0u);
             // A set that no forward pass wrote may hold bits behind the window's.
-            let factor = params.coefficients[place + min(count, params.window_len)];
-            if (factor == 0.0) {
-                return 0.0;
-            }
-            return round_storage(product(g, factor, params.zero));
+            let size = min(count, params.window_len);
+            return Gift(spoilt, 0u, scaled(g, size), scaled(g, params.window_len + 1u + size));
         }
         default: {
             let share = round_storage(round_storage(params.beta * g) / f32(count));
-            if (rank != 0u) {
-                return share;
-            }
-            return round_storage(share + round_storage(product(params.one_minus_beta, g, params.zero)));
+            let rest = round_storage(product(params.one_minus_beta, g, params.zero));
+            return Gift(spoilt, 0u, round_storage(share + rest), share);
         }
     }
+}
+
+fn scaled(g: f32, coefficient: u32) -> f32 {
+    let factor = params.coefficients[coefficient];
+    return select(round_storage(product(g, factor, params.zero)), 0.0, factor == 0.0);
+}
+
+// What element `bit` of a window receives, rounded to T.
+fn contribution(from_window: Gift, window: u32, bit: u32) -> f32 {
+    if (from_window.spoilt) {
+        return params.nan;
+    }
+    let own_word = bit / 32u;
+    let own_bit = 1u << (bit % 32u);
+    let members = member_word(window, own_word);
+    if ((members & own_bit) == 0u) {
+        return 0.0;
+    }
+    var rank = countOneBits(members & (own_bit - 1u));
+    for (var word = 0u; word < own_word; word += 1u) {
+        rank += countOneBits(member_word(window, word));
+    }
+    return select(from_window.others, from_window.chosen, rank == from_window.place);
 }
 
 @compute @workgroup_size(THREADS)
@@ -119,6 +135,29 @@ fn main(
     if (i >= params.len) {
         return;
     }
+#ifdef DISJOINT
+    let line = i / params.cells_w;
+    let plane = line / params.cells_h;
+    let oh = line - plane * params.cells_h;
+    let ow = i - line * params.cells_w;
+    let last = vec2(params.oh, params.ow) - 1u;
+    let window = (plane * params.oh + min(oh, last.x)) * params.ow + min(ow, last.y);
+    let from_window = gift(window);
+    for (var kh = 0u; kh < params.stride_h; kh += 1u) {
+        for (var kw = 0u; kw < params.stride_w; kw += 1u) {
+            // Below the padding, these wrap.
+            let h = oh * params.stride_h + kh - params.padding_h;
+            let w = ow * params.stride_w + kw - params.padding_w;
+            if (h < params.h && w < params.w) {
+                var sum = 0.0;
+                if (oh <= last.x && ow <= last.y && kh < params.kernel_h && kw < params.kernel_w) {
+                    sum = plus(sum, contribution(from_window, window, kh * params.kernel_w + kw));
+                }
+                gx[(plane * params.h + h) * params.w + w] = T(round_storage(sum));
+            }
+        }
+    }
+#else
     let windows = windows_of(i);
     var sum = 0.0;
     for (var oh = windows.rows.x; oh < windows.rows.y; oh += 1u) {
@@ -126,8 +165,9 @@ fn main(
             let window = (windows.plane * params.oh + oh) * params.ow + ow;
             let row = windows.row - oh * params.stride_h;
             let bit = row * params.kernel_w + windows.column - ow * params.stride_w;
-            sum = round_storage(plus(sum, contribution(window, bit)));
+            sum = round_storage(plus(sum, contribution(gift(window), window, bit)));
         }
     }
     gx[i] = T(sum);
+#endif
 }

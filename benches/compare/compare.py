@@ -3,6 +3,7 @@
 
     python3 benches/compare/compare.py                 all of it: about half an hour
     python3 benches/compare/compare.py --work lenet5   what has `lenet5` in its name
+    python3 benches/compare/compare.py --gpu           the GPU engine beside burn's, on the first Vulkan adapter
     python3 benches/compare/compare.py --list          the work and the goals
 
 Needs nothing but Python 3.9 and cargo: the first run makes a virtual environment under target/compare, installs PyTorch
@@ -81,6 +82,11 @@ BURN = {
     "step/vgg11/32/f64/native": 0.65,
     "step/vgg11/32/f16/native": 0.15,
 }
+# The same on the GPU. Its first step takes minutes, in which it tries its kernels out; medians are without it.
+BURN_GPU = {
+    "step/lenet5/128/f32/native": 0.5,
+    "step/vgg11/16/f32/native": 0.5,
+}
 TOLERANCE = {"f64": 1e-10, "f32": 1e-4, "f16": 1e-2}
 
 
@@ -109,11 +115,13 @@ def build():
     return [program for program in programs if program][-1]
 
 
-def build_burn():
+def build_burn(gpu):
     say("building burn under target/compare")
     environment = {**os.environ, "CARGO_TARGET_DIR": str(CACHE / "burn")}
-    subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=HERE / "burn", check=True, env=environment)
-    return str(CACHE / "burn" / "release" / "burn-peer")
+    profile = "gpu" if gpu else "release"
+    command = ["cargo", "build", "--quiet", "--profile", profile, *(["--features", "wgpu"] if gpu else [])]
+    subprocess.run(command, cwd=HERE / "burn", check=True, env=environment)
+    return str(CACHE / "burn" / profile / "burn-peer")
 
 
 def run(command, environment):
@@ -151,38 +159,43 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--python", help="an interpreter that has PyTorch")
     parser.add_argument("--peer", action="append", choices=["torch", "burn"], help="beside whom [both]")
+    parser.add_argument("--gpu", action="store_true", help="the GPU engines")
     parser.add_argument("--list", action="store_true", help="print the work and the goals")
     arguments = parser.parse_args()
-    work = [w for w in WORK if not arguments.work or any(part in w[0] for part in arguments.work)]
+    burn = BURN_GPU if arguments.gpu else BURN
+    work = [(name, None) for name in BURN_GPU] if arguments.gpu else WORK
+    work = [w for w in work if not arguments.work or any(part in w[0] for part in arguments.work)]
     if arguments.list:
         for name, goal in work:
-            print(f"{name:<40} PyTorch {goal:<6} {'burn ' + str(BURN[name]) if name in BURN else ''}")
+            goals = {"PyTorch": goal, "burn": burn.get(name)}
+            print(f"{name:<40}", *(f"{peer} {goal:<6}" for peer, goal in goals.items() if goal))
         return
     if not work:
         parser.error("no work has that in its name; --list shows all")
     program, peers = build(), {}
-    if "torch" in (arguments.peer or ["torch"]):
+    if "torch" in (arguments.peer or ["torch"]) and not arguments.gpu:
         peers["PyTorch"] = [torch_python(arguments.python), str(HERE / "torch_peer.py")]
-    if "burn" in (arguments.peer or ["burn"]) and any(name in BURN for name, _ in work):
-        peers["burn"] = [build_burn()]
-    environment = {"THREADS": str(arguments.threads), "SECONDS": str(arguments.seconds)}
+    if "burn" in (arguments.peer or ["burn"]) and any(name in burn for name, _ in work):
+        peers["burn"] = [build_burn(arguments.gpu)]
+    environment = {"THREADS": str(arguments.threads), "SECONDS": str(arguments.seconds), "GPU": str(int(arguments.gpu))}
     rows = {peer: [] for peer in peers}
     try:
         for index, (name, goal) in enumerate(work):
             say(f"{index + 1}/{len(work)} {name}")
-            beside = {peer: command for peer, command in peers.items() if peer == "PyTorch" or name in BURN}
+            beside = {peer: command for peer, command in peers.items() if peer == "PyTorch" or name in burn}
             try:
                 ours, theirs = measure(name, program, beside, environment, arguments.rounds)
             except RuntimeError as error:
                 say(f"left out: {error}")
                 continue
             for peer in beside:
-                rows[peer].append((name, goal if peer == "PyTorch" else BURN[name], ours, theirs[peer]))
+                rows[peer].append((name, goal if peer == "PyTorch" else burn[name], ours, theirs[peer]))
                 check_losses(name, ours[0], peer, theirs[peer][0])
     except KeyboardInterrupt:
         say("stopped; what is done:")
-    print(f"{time.strftime('%Y-%m-%d')}, {cpu()}, {arguments.threads} threads, medians of {arguments.rounds} processes, in "
-          "brackets the fastest and the slowest.")
+    device = "the GPU engines, " if arguments.gpu else ""
+    print(f"{time.strftime('%Y-%m-%d')}, {device}{cpu()}, {arguments.threads} threads, medians of {arguments.rounds} "
+          "processes, in brackets the fastest and the slowest.")
     for peer, measured in rows.items():
         if measured:
             print_table(peer, measured)

@@ -168,7 +168,8 @@ pub(super) fn backward_weight(g: &Conv2dGeometry, bias: bool, dtype: DType, site
     let wanted = TARGET_GROUPS.div_ceil(tiles).min(k / min_chunk).max(1);
     let chunk = k.div_ceil(wanted).max(1).next_multiple_of(terms);
     let parts = k.div_ceil(chunk).max(1);
-    let width = patch + bias as usize;
+    let weights = g.out_channels * patch;
+    let len = weights + if bias { g.out_channels } else { 0 };
     let params = words(&[
         tiles * parts,
         tiles_m,
@@ -177,7 +178,7 @@ pub(super) fn backward_weight(g: &Conv2dGeometry, bias: bool, dtype: DType, site
         g.groups,
         rows,
         columns,
-        width,
+        len,
         k,
         chunk,
         g.in_channels * h * w,
@@ -207,7 +208,6 @@ pub(super) fn backward_weight(g: &Conv2dGeometry, bias: bool, dtype: DType, site
         groups: tiles * parts,
         params: Params::in_batch_order(params, site, g.batch),
     };
-    let len = g.out_channels * width;
     let mut bindings = vec![Binding::ReadScratch, Binding::Write(0)];
     if bias {
         bindings.push(Binding::Write(1));
@@ -216,7 +216,7 @@ pub(super) fn backward_weight(g: &Conv2dGeometry, bias: bool, dtype: DType, site
         Kernel::new("conv2d_backward_weight_reduce", dtype).define("BIAS", bias),
         bindings,
         len,
-        Params::Fixed(words(&[len, parts, width, patch])),
+        Params::Fixed(words(&[len, parts, weights])),
     );
     Lowered { dispatches: vec![partial, reduce], scratch: parts * len * size_of::<f32>() }
 }

@@ -1,6 +1,6 @@
 //! Max pooling with its tie sets, and its backward pass under any choice.
 
-use super::dispatch::{Binding, Dispatch, Kernel, Params, bits};
+use super::dispatch::{Binding, Dispatch, Kernel, Params, bits, words};
 use super::pool2d;
 use crate::dtype::DType;
 use crate::kink::BackwardRule;
@@ -32,7 +32,9 @@ pub(super) fn forward(g: &Pool2dGeometry, dtype: DType, site: usize) -> Dispatch
 }
 
 pub(super) fn backward(g: &Pool2dGeometry, dtype: DType, site: usize) -> Dispatch {
-    let len = g.x_len();
+    let disjoint = (0..2).all(|i| g.window.stride[i] >= g.window.kernel[i]);
+    let cells = [0, 1].map(|i| (g.input[i] + g.window.padding[i]).div_ceil(g.window.stride[i]));
+    let len = if disjoint { g.batch * g.channels * cells[0] * cells[1] } else { g.x_len() };
     let window_len = g.window.len();
     let geometry = geometry_words(g);
     let params = Params::from_settings(move |settings| {
@@ -63,9 +65,11 @@ pub(super) fn backward(g: &Pool2dGeometry, dtype: DType, site: usize) -> Dispatc
         params.push(if rule == 2 { settings.step as u32 } else { 0 });
         params.extend(betas.map(bits));
         params.extend([f32::NAN.to_bits(), 0]);
+        params.extend(words(&cells));
         params.extend(coefficients);
         params
     });
     let bindings = vec![Binding::Read(0), Binding::Read(1), Binding::Write(0)];
-    Dispatch::elementwise(Kernel::new("maxpool2d_backward", dtype), bindings, len, params)
+    let kernel = Kernel::new("maxpool2d_backward", dtype).define("DISJOINT", disjoint);
+    Dispatch::elementwise(kernel, bindings, len, params)
 }

@@ -1,5 +1,6 @@
-//! Burn's side of compare.py: `burn-peer WORK` measures training steps on the CPU backend flex and prints a line of JSON.
-//! Networks, weights, data and the names of the work are those of ours.rs; work that Burn cannot do ends with status 3.
+//! Burn's side of compare.py: `burn-peer WORK` measures training steps on the CPU backend flex, or with GPU=1 (feature
+//! `wgpu`) on the first Vulkan adapter, and prints a line of JSON. Networks, weights, data and the names of the work are
+//! those of ours.rs; work that Burn cannot do ends with status 3.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -121,6 +122,16 @@ fn step(name: &str, size: usize, device: &Device) -> Option<impl FnMut() -> f64>
     })
 }
 
+#[cfg(feature = "wgpu")]
+fn gpu() -> Device {
+    Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn gpu() -> Device {
+    unsupported("built without the feature `wgpu`")
+}
+
 fn unsupported(reason: &str) -> ! {
     eprintln!("burn-peer: {reason}");
     std::process::exit(3)
@@ -143,9 +154,9 @@ fn main() {
         "f64" => FloatDType::F64,
         _ => unsupported("only f16, f32 and f64"),
     };
-    let mut device = Device::flex().autodiff();
+    let mut device = if number("GPU", 0.0) > 0.0 { gpu() } else { Device::flex() }.autodiff();
     if !device.supports_dtype(dtype) || device.configure(dtype).is_err() {
-        unsupported("flex does not compute in that dtype");
+        unsupported("the backend does not compute in that dtype");
     }
     let Some(mut run) = step(name, size.parse().expect("a batch size"), &device) else {
         unsupported("only lenet5 and vgg11")
