@@ -82,7 +82,7 @@ impl<T: Element, G: Element<Acc = T::Acc>, const K: usize> Tensors<'_, T, G, K> 
         if len > BLOCK {
             let [head, tail] = self.split_at(len.div_ceil(BLOCK) / 2 * BLOCK);
             rayon::join(|| head.for_each_block(step), || tail.for_each_block(step));
-        } else if len % CHUNK == 0 {
+        } else if len.is_multiple_of(CHUNK) {
             step(self.grad, self.param, self.state);
             convert(self.param, self.copy);
         } else {
