@@ -293,7 +293,7 @@ impl Network {
     /// A batch of the network's type, and as many samples as `x` holds.
     fn batch<'a>(&self, x: &'a [f32], shape: &'a mut Vec<usize>) -> tiebreak::Result<Batch<'a>> {
         let sample: usize = self.input_shape.iter().product();
-        if x.is_empty() || x.len() % sample != 0 {
+        if x.is_empty() || !x.len().is_multiple_of(sample) {
             let expected = format!("a multiple of {sample} elements, {:?} each", self.input_shape);
             return Err(Error::Shape { argument: "x".into(), expected, got: x.len().to_string() });
         }
