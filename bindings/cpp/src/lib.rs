@@ -300,7 +300,11 @@ impl Network {
         *shape = [&[x.len() / sample], &self.input_shape[..]].concat();
         let dtype = self.network.dtype();
         let x = view(x, shape)?;
-        Ok(if dtype == DType::F32 { Batch::Borrowed(x) } else { Batch::Owned(x.to_tensor()?.to_dtype(dtype)) })
+        Ok(if dtype == DType::F32 {
+            Batch::Borrowed(x)
+        } else {
+            Batch::Owned(x.to_tensor()?.to_dtype(dtype))
+        })
     }
 
     fn layer(name: &str) -> Option<&str> {
