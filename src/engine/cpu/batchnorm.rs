@@ -11,12 +11,14 @@
 //! A sum over a channel is made of the sums of its planes, which are added in the order of the samples or in
 //! [`Sums::order`]. The variance comes from the mean and variance of each plane,
 //!   mean = average over n of mean_n,  var = average over n of (var_n + (mean_n - mean)^2),
-//! which is as accurate as two passes over x and reads it once.
+//! which is as accurate as two passes over x and reads it once. A task takes some channels through the whole of it: what it
+//! has summed up is still in the caches when it is normalised.
 //!
 //! weight, bias, their gradients and the running statistics are of type P, mean and inv_std of the accumulate type.
 
 use rayon::prelude::*;
 
+use super::channels::{Channels, ChannelsMut};
 use super::scratch::{Pooled, Scratch};
 use super::sum::sum_terms;
 use crate::dtype::unit::Unit;
@@ -39,17 +41,17 @@ impl Sums {
         Sums { order: settings.batch_order(site, batch), narrow }
     }
 
-    /// For each channel the sum over the samples of `term(index into [N, C], channel)`.
+    /// For each of some channels the sum of `term(sample, channel)` over the samples.
     fn over_samples<T: Element<Acc: Pooled>>(
         &self,
-        g: &BatchNormGeometry,
+        [batch, channels]: [usize; 2],
         term: impl Fn(usize, usize) -> T::Acc,
     ) -> Scratch<T::Acc> {
-        let mut sums = Scratch::zeros(g.channels);
-        for i in 0..g.batch {
+        let mut sums = Scratch::zeros(channels);
+        for i in 0..batch {
             let sample = self.order.as_ref().map_or(i, |order| order[i] as usize);
             for (channel, sum) in sums.iter_mut().enumerate() {
-                let total = *sum + term(sample * g.channels + channel, channel);
+                let total = *sum + term(sample, channel);
                 *sum = if self.narrow { T::round(total) } else { total };
             }
         }
@@ -69,6 +71,18 @@ pub(super) struct Gradients<'a, T, P> {
     pub gbias: &'a mut [P],
 }
 
+impl<'a, T: Element, P: Element> Gradients<'a, T, P> {
+    /// By channels: gx, and gweight and gbias of these alone.
+    fn tasks(
+        self,
+        g: &BatchNormGeometry,
+    ) -> impl ParallelIterator<Item = (ChannelsMut<'a, T>, [&'a mut [P]; 2])> {
+        let per_task = Channels::per_task::<T>(g);
+        let parameters = self.gweight.par_chunks_mut(per_task).zip(self.gbias.par_chunks_mut(per_task));
+        ChannelsMut::tasks(g, per_task, self.gx).zip(parameters.map(|(gweight, gbias)| [gweight, gbias]))
+    }
+}
+
 /// Writes y and the batch's `[mean, inv_std]`.
 pub(super) fn forward<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
     g: &BatchNormGeometry,
@@ -79,22 +93,42 @@ pub(super) fn forward<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
     [mean, inv_std]: [&mut [T::Acc]; 2],
     running: Option<Running<P>>,
 ) {
-    let [means, vars] = plane_sums(g, [x], |_, [x]| plane_statistics(x, sums.narrow));
-    let batch = T::Acc::from_f64(g.batch as f64);
-    let total = sums.over_samples::<T>(g, |i, _| means[i]);
-    mean.iter_mut().zip(total.iter()).for_each(|(mean, &sum)| *mean = sum / batch);
-    let mut var = sums.over_samples::<T>(g, |i, c| vars[i] + (means[i] - mean[c]) * (means[i] - mean[c]));
-    var.iter_mut().for_each(|sum| *sum = *sum / batch);
-    inverse_std(&var, eps, inv_std);
+    let values = g.per_channel() as f64;
+    let mut var = Scratch::zeros(g.channels);
+    let per_task = Channels::per_task::<T>(g);
+    let statistics = mean.par_chunks_mut(per_task).zip(inv_std.par_chunks_mut(per_task));
+    let tasks = ChannelsMut::tasks(g, per_task, y).zip(statistics.zip(var.par_chunks_mut(per_task)));
+    tasks.for_each(|(mut y, ((mean, inv_std), var))| {
+        batch_statistics(g.batch, sums, &y.channels, x, [mean, var]);
+        inverse_std(var, eps, inv_std);
+        normalise::<T, P>(x, parameters, [mean, inv_std], &mut y);
+    });
     if let Some(running) = running {
-        let values = g.per_channel() as f64;
         let unbiased = T::Acc::from_f64(values / (values - 1.0));
         let [keep, take] = [1.0 - running.momentum, running.momentum].map(T::Acc::from_f64);
         let follow = |r: &mut P, v| *r = P::from_acc(keep * r.to_acc() + take * v);
         running.mean.iter_mut().zip(mean.iter()).for_each(|(r, &v)| follow(r, v));
         running.var.iter_mut().zip(var.iter()).for_each(|(r, &v)| follow(r, v * unbiased));
     }
-    normalise::<T, P>(g, x, parameters, [mean, inv_std], y);
+}
+
+/// Mean and biased variance of some channels.
+fn batch_statistics<T: Element<Acc: Pooled>>(
+    batch: usize,
+    sums: &Sums,
+    channels: &Channels,
+    x: &[T],
+    [mean, var]: [&mut [T::Acc]; 2],
+) {
+    let (count, divisor) = (channels.count(), T::Acc::from_f64(batch as f64));
+    let [means, vars] = plane_sums(batch, channels, [x], |_, [x]| plane_statistics(x, sums.narrow));
+    let total = sums.over_samples::<T>([batch, count], |n, c| means[n * count + c]);
+    mean.iter_mut().zip(total.iter()).for_each(|(mean, &sum)| *mean = sum / divisor);
+    let total = sums.over_samples::<T>([batch, count], |n, c| {
+        let apart = means[n * count + c] - mean[c];
+        vars[n * count + c] + apart * apart
+    });
+    var.iter_mut().zip(total.iter()).for_each(|(var, &sum)| *var = sum / divisor);
 }
 
 pub(super) fn inference<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
@@ -105,7 +139,12 @@ pub(super) fn inference<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
     running: [&[P]; 2],
     y: &mut [T],
 ) {
-    with_running(running, eps, |mean, inv_std| normalise::<T, P>(g, x, parameters, [mean, inv_std], y));
+    with_running(running, eps, |mean, inv_std| {
+        ChannelsMut::tasks(g, Channels::per_task::<T>(g), y).for_each(|mut y| {
+            let range = y.channels.range.clone();
+            normalise::<T, P>(x, parameters, [&mean[range.clone()], &inv_std[range]], &mut y);
+        });
+    });
 }
 
 /// `statistics` are mean and inv_std of the batch.
@@ -114,48 +153,66 @@ pub(super) fn backward<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
     sums: &Sums,
     [x, gy]: [&[T]; 2],
     weight: &[P],
-    [mean, inv_std]: [&[T::Acc]; 2],
+    statistics: [&[T::Acc]; 2],
     gradients: Gradients<T, P>,
 ) {
-    let [gradient_sum, dot] = gradient_sums(g, sums, [x, gy], mean);
     let values = T::Acc::from_f64(g.per_channel() as f64);
-    for_each_plane(g, [x, gy], gradients.gx, |c, [x, gy], gx| {
-        let slope = dot[c] * inv_std[c] * inv_std[c] / values;
-        let scale = inv_std[c] * weight[c].to_acc();
-        backward_plane([mean[c], gradient_sum[c] / values, slope, scale], x, gy, gx);
+    gradients.tasks(g).for_each(|(mut gx, parameters)| {
+        let channels = gx.channels.clone();
+        let [mean, inv_std] = statistics.map(|s| &s[channels.range.clone()]);
+        let weight = &weight[channels.range.clone()];
+        let [gradient_sum, dot] = gradient_sums(g.batch, sums, &channels, [x, gy], mean);
+        gx.for_each_sample(&|n, gx| {
+            let inputs = channels.planes(n, x).zip(channels.planes(n, gy));
+            for (c, (gx, (x, gy))) in gx.zip(inputs).enumerate() {
+                let slope = dot[c] * inv_std[c] * inv_std[c] / values;
+                let scale = inv_std[c] * weight[c].to_acc();
+                backward_plane([mean[c], gradient_sum[c] / values, slope, scale], x, gy, gx);
+            }
+        });
+        parameter_gradients(&gradient_sum, &dot, inv_std, parameters);
     });
-    parameter_gradients(&gradient_sum, &dot, inv_std, gradients.gweight, gradients.gbias);
 }
 
 pub(super) fn inference_backward<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
     g: &BatchNormGeometry,
     (sums, eps): (&Sums, f64),
-    [x, gy]: [&[T]; 2],
+    inputs: [&[T]; 2],
     weight: &[P],
     running: [&[P]; 2],
     gradients: Gradients<T, P>,
 ) {
     with_running(running, eps, |mean, inv_std| {
-        let [gradient_sum, dot] = gradient_sums(g, sums, [x, gy], mean);
-        for_each_plane(g, [gy], gradients.gx, |c, [gy], gx| {
-            // Neither 0 changes a bit.
-            let nothing = [0.0, -0.0].map(T::Acc::from_f64);
-            affine_plane([nothing[0], inv_std[c] * weight[c].to_acc(), nothing[1]], gy, gx);
+        gradients.tasks(g).for_each(|(mut gx, parameters)| {
+            let channels = gx.channels.clone();
+            let [mean, inv_std] = [mean, inv_std].map(|s| &s[channels.range.clone()]);
+            let weight = &weight[channels.range.clone()];
+            let [gradient_sum, dot] = gradient_sums(g.batch, sums, &channels, inputs, mean);
+            gx.for_each_sample(&|n, gx| {
+                for (c, (gx, gy)) in gx.zip(channels.planes(n, inputs[1])).enumerate() {
+                    // Neither 0 changes a bit.
+                    let nothing = [0.0, -0.0].map(T::Acc::from_f64);
+                    affine_plane([nothing[0], inv_std[c] * weight[c].to_acc(), nothing[1]], gy, gx);
+                }
+            });
+            parameter_gradients(&gradient_sum, &dot, inv_std, parameters);
         });
-        parameter_gradients(&gradient_sum, &dot, inv_std, gradients.gweight, gradients.gbias);
     });
 }
 
-/// `y = (x - mean) (inv_std weight) + bias`
+/// `y = (x - mean) (inv_std weight) + bias`; mean and inv_std are those of y's channels alone.
 fn normalise<T: Element<Acc: Pooled>, P: Element<Acc = T::Acc>>(
-    g: &BatchNormGeometry,
     x: &[T],
-    [weight, bias]: [&[P]; 2],
+    parameters: [&[P]; 2],
     [mean, inv_std]: [&[T::Acc]; 2],
-    y: &mut [T],
+    y: &mut ChannelsMut<T>,
 ) {
-    for_each_plane(g, [x], y, |c, [x], y| {
-        affine_plane([mean[c], inv_std[c] * weight[c].to_acc(), bias[c].to_acc()], x, y);
+    let channels = y.channels.clone();
+    let [weight, bias] = parameters.map(|p| &p[channels.range.clone()]);
+    y.for_each_sample(&|n, y| {
+        for (c, (y, x)) in y.zip(channels.planes(n, x)).enumerate() {
+            affine_plane([mean[c], inv_std[c] * weight[c].to_acc(), bias[c].to_acc()], x, y);
+        }
     });
 }
 
@@ -259,60 +316,51 @@ fn with_running<P: Element<Acc: Pooled>>(
     body(P::promote(mean, &mut mean_scratch), &inv_std);
 }
 
-/// For each channel, sum of gy and sum of (x - mean) gy.
+/// For each of the channels, sum of gy and sum of (x - mean) gy.
 fn gradient_sums<T: Element<Acc: Pooled>>(
-    g: &BatchNormGeometry,
+    batch: usize,
     sums: &Sums,
+    channels: &Channels,
     inputs: [&[T]; 2],
     mean: &[T::Acc],
 ) -> [Scratch<T::Acc>; 2] {
-    plane_sums(g, inputs, |c, [x, gy]| plane_gradient_sums(x, gy, mean[c], sums.narrow))
-        .map(|planes| sums.over_samples::<T>(g, |i, _| planes[i]))
+    let count = channels.count();
+    plane_sums(batch, channels, inputs, |c, [x, gy]| plane_gradient_sums(x, gy, mean[c], sums.narrow))
+        .map(|planes| sums.over_samples::<T>([batch, count], |n, c| planes[n * count + c]))
 }
 
 fn parameter_gradients<P: Element<Acc: Pooled>>(
     gradient_sum: &[P::Acc],
     dot: &[P::Acc],
     inv_std: &[P::Acc],
-    gweight: &mut [P],
-    gbias: &mut [P],
+    [gweight, gbias]: [&mut [P]; 2],
 ) {
     gweight.iter_mut().zip(dot).zip(inv_std).for_each(|((w, &dot), &s)| *w = P::from_acc(dot * s));
     gbias.iter_mut().zip(gradient_sum).for_each(|(b, &sum)| *b = P::from_acc(sum));
 }
 
-/// Two numbers for each plane, from `body(channel, planes of the inputs)`: `[N, C]` each.
+/// Two numbers for each plane of the channels, from `body(channel, planes of the inputs)`: `[N, channels]` each.
 fn plane_sums<T: Element<Acc: Pooled>, const K: usize>(
-    g: &BatchNormGeometry,
+    batch: usize,
+    channels: &Channels,
     inputs: [&[T]; K],
     body: impl Fn(usize, [&[T]; K]) -> [T::Acc; 2] + Sync,
 ) -> [Scratch<T::Acc>; 2] {
-    let mut sums = [(); 2].map(|_| Scratch::zeros(g.batch * g.channels));
-    let planes = super::BLOCK.div_ceil(g.plane);
+    let (count, samples) = (channels.count(), channels.samples_per_task());
+    let mut sums = [(); 2].map(|_| Scratch::zeros(batch * count));
     let [first, second] = &mut sums;
-    first.par_chunks_mut(planes).zip(second.par_chunks_mut(planes)).enumerate().for_each(
-        |(block, (first, second))| {
-            for (i, (first, second)) in (block * planes..).zip(first.iter_mut().zip(second)) {
-                [*first, *second] = body(i % g.channels, inputs.map(|s| &s[i * g.plane..][..g.plane]));
+    let parts = first.par_chunks_mut(samples * count).zip(second.par_chunks_mut(samples * count));
+    parts.enumerate().for_each(|(part, (first, second))| {
+        let rows = first.chunks_mut(count).zip(second.chunks_mut(count));
+        for (n, (first, second)) in (part * samples..).zip(rows) {
+            let mut planes = inputs.map(|input| channels.planes(n, input));
+            for (c, (first, second)) in first.iter_mut().zip(second).enumerate() {
+                let planes = planes.each_mut().map(|planes| planes.next().expect("a plane for each channel"));
+                [*first, *second] = body(c, planes);
             }
-        },
-    );
-    sums
-}
-
-/// Fills each plane of `output` by `body(channel, planes of the inputs, plane of the output)`.
-fn for_each_plane<T: Element<Acc: Pooled>, const K: usize>(
-    g: &BatchNormGeometry,
-    inputs: [&[T]; K],
-    output: &mut [T],
-    body: impl Fn(usize, [&[T]; K], &mut [T]) + Sync,
-) {
-    let planes = super::BLOCK.div_ceil(g.plane);
-    output.par_chunks_mut(planes * g.plane).enumerate().for_each(|(block, output)| {
-        for (i, output) in (block * planes..).zip(output.chunks_mut(g.plane)) {
-            body(i % g.channels, inputs.map(|s| &s[i * g.plane..][..g.plane]), output);
         }
     });
+    sums
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod add;
 mod avgpool2d;
 mod batchnorm;
+mod channels;
 mod conv2d;
 mod copy_rows;
 mod draw;

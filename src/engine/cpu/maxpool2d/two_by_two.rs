@@ -23,12 +23,33 @@ fn runs(g: &Pool2dGeometry, first: usize, end: usize) -> impl Iterator<Item = (u
     })
 }
 
+/// Asks for the elements of a call's windows from `first` on, or about these: between the accesses to memory lies the
+/// arithmetic of [`WINDOWS`], over which the processor does not look ahead by itself.
+#[inline(always)]
+fn prefetch<T>(elements: &[T], first: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        const LINE: usize = 64;
+        let [start, end] = [4 * first, 4 * (first + WINDOWS)].map(|at| at.min(elements.len()));
+        let elements = &elements[start..end];
+        for line in (0..size_of_val(elements)).step_by(LINE) {
+            // SAFETY: any address may be asked for; this one lies in the slice.
+            #[allow(unsafe_code)]
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().cast::<i8>().wrapping_add(line))
+            };
+        }
+    }
+}
+
 vectorised! {
     pub(super) fn forward<T: Element>(g: &Pool2dGeometry, x: &[T], y: &mut [T], ties: &mut [u8]) {
         let nan_value = T::from_acc(T::Acc::NAN);
         let mut windows = [[T::ZERO; WINDOWS]; 4];
         let parts = y.chunks_mut(WINDOWS).zip(ties.chunks_mut(WINDOWS));
         for (first, (y, ties)) in (0..).step_by(WINDOWS).zip(parts) {
+            prefetch(x, first + WINDOWS);
             let [a, b, c, d] = &mut windows;
             for (window, at, count) in runs(g, first, first + y.len()) {
                 let run = window - first..window - first + count;
@@ -187,6 +208,7 @@ vectorised! {
         let mut shares = [[T::ZERO; WINDOWS]; 2];
         let mut windows = [[T::ZERO; WINDOWS]; 4];
         for (first, (gy, ties)) in (0..).step_by(WINDOWS).zip(gy.chunks(WINDOWS).zip(ties.chunks(WINDOWS))) {
+            prefetch(gx, first);
             on_unit!(fill_shares::<T>(share, gy, ties, &mut shares));
             let [a, b, c, d] = &mut windows;
             let elements = a.iter_mut().zip(b.iter_mut()).zip(c.iter_mut().zip(d.iter_mut()));
