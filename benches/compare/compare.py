@@ -10,7 +10,9 @@ Needs nothing but Python 3.9 and cargo: the first run makes a virtual environmen
 in it (--python takes one that has it) and builds burn, which takes minutes (--peer torch leaves it out). Each piece of
 work runs in a process of its own, ours and theirs by turns, --rounds times; all start from the same numbers, and their
 losses must agree. PyTorch runs with each of two settings of malloc, and the better one counts. Ratios are of medians, ours
-over theirs; the spread is that of the rounds.
+over theirs; the spread is that of the rounds. "Of the limit" is the share of our time that the machine needs at least: for
+a step, its multiplications and additions at the rate of the best product of matrices 1024 x 1024 (that of f32 for f16), for
+an operator, its tensors, each read or written once, at the rate of STREAM's triad; both from the same run.
 """
 
 import argparse
@@ -34,6 +36,8 @@ KEEP_PAGES = {
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
 }
 
+# What the machine can do, measured before all else: the better of ours and PyTorch's counts.
+LIMITS = ["limit/gemm/f32", "limit/gemm/f64", "limit/triad/f32"]
 # Work, and the ratio to PyTorch that we want to reach.
 WORK = [
     ("step/lenet5/128/f32/native", 0.5),
@@ -179,7 +183,12 @@ def main():
         peers["burn"] = [build_burn(arguments.gpu)]
     environment = {"THREADS": str(arguments.threads), "SECONDS": str(arguments.seconds), "GPU": str(int(arguments.gpu))}
     rows = {peer: [] for peer in peers}
+    limits = {}
     try:
+        for name in LIMITS if not arguments.gpu else []:
+            say(name)
+            beside = {peer: command for peer, command in peers.items() if peer == "PyTorch"}
+            limits[name] = measure_limit(name, *measure(name, program, beside, environment, arguments.rounds))
         for index, (name, goal) in enumerate(work):
             say(f"{index + 1}/{len(work)} {name}")
             beside = {peer: command for peer, command in peers.items() if peer == "PyTorch" or name in burn}
@@ -198,7 +207,7 @@ def main():
           "processes, in brackets the fastest and the slowest.")
     for peer, measured in rows.items():
         if measured:
-            print_table(peer, measured)
+            print_table(peer, measured, limits)
 
 
 def measure(name, program, peers, environment, rounds):
@@ -217,6 +226,25 @@ def measure(name, program, peers, environment, rounds):
     return ours, {peer: min(runs.values(), key=lambda r: milliseconds(r)[0]) for peer, runs in theirs.items()}
 
 
+def measure_limit(name, ours, theirs):
+    """Operations or bytes a second, the best of all runs, and a line that says so."""
+    amount = ours[0]["operations"] or ours[0]["bytes"]
+    best = {who: max(amount / min(run["seconds"]) for run in runs) for who, runs in {"ours": ours, **theirs}.items()}
+    unit = "GFLOP/s" if ours[0]["operations"] else "GB/s"
+    say(f"{name}: " + ", ".join(f"{who} {rate / 1e9:.1f} {unit}" for who, rate in best.items()))
+    return max(best.values()), f"{name} {max(best.values()) / 1e9:.0f} {unit} ({max(best, key=best.get)})"
+
+
+def share_of_limit(name, ours, limits):
+    """The least time that the machine needs for the work over what we take; None where no limit was measured."""
+    dtype = "f64" if "/f64" in name else "f32"
+    limit = "limit/triad/f32" if name.startswith("operator/") else f"limit/gemm/{dtype}"
+    if limit not in limits:
+        return None
+    amount = ours[0]["bytes"] if name.startswith("operator/") else ours[0]["operations"]
+    return amount / limits[limit][0] / (milliseconds(ours)[0] / 1e3)
+
+
 def check_losses(name, ours, peer, theirs):
     apart = disagreement(name, ours, theirs)
     dtype = next(part for part in name.split("/") if part in TOLERANCE)
@@ -224,17 +252,20 @@ def check_losses(name, ours, peer, theirs):
         say(f"losses of {peer} are {apart:.1e} apart: {theirs['results']}, ours {ours['results']}")
 
 
-def print_table(peer, measured):
+def print_table(peer, measured, limits):
     version = measured[0][3][0]["version"]
-    print(f"\n| work | ours, ms | {peer} {version}, ms | ratio | goal | | losses apart | memory, MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    if limits:
+        print("\nLimits: " + ", ".join(text for _, text in limits.values()) + ".")
+    print(f"\n| work | ours, ms | {peer} {version}, ms | ratio | goal | | of the limit | losses apart | memory, MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, goal, ours, theirs in measured:
         ratio = milliseconds(ours)[0] / milliseconds(theirs)[0]
         apart = disagreement(name, ours[0], theirs[0])
+        share = share_of_limit(name, ours, limits)
         distance = "" if apart is None else f"{apart:.0e}"
         memory = " / ".join(f"{max(r['megabytes'] for r in runs):.0f}" for runs in (ours, theirs))
         print(f"| {name} | {cell(milliseconds(ours))} | {cell(milliseconds(theirs))} | {ratio:.2f} | {goal} "
-              f"| {'met' if ratio <= goal else ''} | {distance} | {memory} |")
+              f"| {'met' if ratio <= goal else ''} | {'' if share is None else f'{share:.0%}'} | {distance} | {memory} |")
     for name, _, ours, theirs in measured:
         if name == "step/lenet5/128/f32/native":
             starts = [statistics.median(r["start"] for r in runs) for runs in (ours, theirs)]

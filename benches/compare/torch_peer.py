@@ -190,6 +190,16 @@ def operator(name, dtype, choice):
     return run
 
 
+def limit(name, dtype):
+    """What the machine can do: a product of two matrices 1024 x 1024, and STREAM's triad, a = b + s c."""
+    shape = (1024, 1024) if name == "gemm" else PLANES
+    b, c = (torch.from_numpy(uniform(stream, math.prod(shape))).reshape(shape).to(dtype) for stream in (0, 1))
+    a = torch.zeros_like(b)
+    if name == "gemm":
+        return lambda: torch.mm(b, c.T, out=a) is None
+    return lambda: torch.add(b, c, alpha=3, out=a) is None
+
+
 def main():
     torch.set_num_threads(int(os.environ.get("THREADS", "2")))
     kind, name, *rest = sys.argv[1].split("/")
@@ -198,6 +208,8 @@ def main():
         run = step(name, int(rest[0]), DTYPES[rest[1]], rest[2])
     elif kind == "compare":
         run = comparison(name, int(rest[0]), DTYPES[rest[1]])
+    elif kind == "limit":
+        run = limit(name, DTYPES[rest[0]])
     else:
         run = operator(name, DTYPES[rest[0]], rest[1])
     results = [run()]
