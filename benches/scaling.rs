@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use tiebreak::net::{Network, zoo};
-use tiebreak::report::plot::{Chart, Point, Series, chart};
+use tiebreak::report::plot::{Chart, Mark, Point, Series, chart};
 use tiebreak::train::Optimizer;
 use tiebreak::{DType, Engine, EngineOptions, Result, SgdOptions, Tensor};
 
@@ -72,6 +72,10 @@ fn draw(engine: &Engine, axis: &str, network: &str, cases: &[Case]) -> Result<()
             );
         }
         for (what, values) in lines {
+            // The growth of memory is that of every type.
+            if what == "memory" && precision != DType::F32 {
+                continue;
+            }
             let points = values.iter().enumerate();
             let points = points.map(|(x, &y)| Point { x: x as f64, y, low: y, high: y, failed: false });
             series.push(Series { name: format!("{what}, {precision}"), points: points.collect() });
@@ -79,6 +83,7 @@ fn draw(engine: &Engine, axis: &str, network: &str, cases: &[Case]) -> Result<()
     }
     let highest = series.iter().flat_map(|s| &s.points).fold(1.0f64, |m, p| m.max(p.y));
     let svg = chart(&Chart {
+        mark: Mark::Lines,
         title: format!("{network}, a training step"),
         x_label: axis.into(),
         y_label: "growth over that of the arithmetic".into(),

@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::kink::{Composition, Kink, MaxPoolKink};
 use crate::lab::reliability_page;
 use crate::lab::results::{CLASSES, Results, Row, io_error};
-use crate::lab::summary::{self, Cell, distinct};
+use crate::lab::statistics::distinct;
+use crate::lab::summary::{self, Cell};
 use crate::net::{Graph, Network, zoo};
 use crate::train::Optimizer;
 

@@ -10,10 +10,11 @@ use crate::error::Result;
 use crate::kink::Composition;
 use crate::lab::reliability::{Outcome, REPORT, ReliabilityOptions, belongs, device};
 use crate::lab::results::{Row, io_error};
-use crate::lab::summary::{Cell, distinct};
+use crate::lab::statistics::distinct;
+use crate::lab::summary::Cell;
 use crate::net::{Graph, Network};
 use crate::report::page::{self, Figure, Page, Table, Tone};
-use crate::report::plot::{self, Chart, Point, Series};
+use crate::report::plot::{self, Chart, Mark, Point, Series};
 use crate::report::tie_map::{TieMap, tie_map};
 use crate::report::{power_label, utc};
 
@@ -155,6 +156,7 @@ fn accuracy_charts(cells: &[Cell]) -> Result<Vec<(String, String)>> {
             }
         });
         let chart = Chart {
+            mark: Mark::Lines,
             title: bits(precision),
             x_label: "beta (steps of the list, not to scale)".into(),
             y_label: "test accuracy, %".into(),
@@ -185,6 +187,7 @@ fn loss_charts(epochs: usize, cells: &[Cell], rows: &[Vec<Row>]) -> Result<Vec<(
         let every = epochs.div_ceil(10);
         let ticks = (1..=epochs).filter(|e| e % every == 0 || epochs <= 10);
         let chart = Chart {
+            mark: Mark::Lines,
             title: format!("{}, {composition}", bits(precision)),
             x_label: "epoch".into(),
             y_label: "training loss".into(),

@@ -1,5 +1,6 @@
 //! From rows to a table and to sentences.
 
+use super::statistics::distinct;
 use crate::dtype::DType;
 use crate::kink::Composition;
 use crate::lab::results::Row;
@@ -63,17 +64,6 @@ impl Cell {
     fn none_failed(&self) -> bool {
         self.failed == 0
     }
-}
-
-/// Different values in the order of their first appearance.
-pub(super) fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
-    let mut seen = Vec::new();
-    for value in values {
-        if !seen.contains(&value) {
-            seen.push(value);
-        }
-    }
-    seen
 }
 
 /// `a`, `a and b`, `a, b and c`.

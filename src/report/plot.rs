@@ -1,4 +1,4 @@
-//! Line charts as SVG text, drawn to be read by anyone: Okabe-Ito colours, a marker shape per line.
+//! Charts of lines and bars as SVG text, drawn to be read by anyone: Okabe-Ito colours, a marker shape per line.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -51,9 +51,21 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
-/// A chart of lines over common axes.
+/// How the points of a series are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mark {
+    /// Markers, joined by lines.
+    #[default]
+    Lines,
+    /// Bars from the lower end of the y axis, those of different series side by side.
+    Bars,
+}
+
+/// A chart of lines or bars over common axes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
+    /// How all series are drawn.
+    pub mark: Mark,
     /// Heading.
     pub title: String,
     /// What the x axis shows, with its unit.
@@ -164,9 +176,46 @@ fn draw(root: &Area, chart: &Chart) -> Drawn {
     }
     // Equal points of different lines stand side by side instead of on top of each other.
     let count = chart.series.len() as f64;
-    let dodge = |i: usize| (i as f64 - (count - 1.0) / 2.0) * (0.14f64).min(0.4 / count) * gap;
+    let apart = match chart.mark {
+        Mark::Lines => (0.14f64).min(0.4 / count),
+        Mark::Bars => BARS / count,
+    };
+    let dodge = |i: usize| (i as f64 - (count - 1.0) / 2.0) * apart * gap;
     for (i, series) in chart.series.iter().enumerate() {
-        line(root, &frame, series, i, dodge(i))?;
+        match chart.mark {
+            Mark::Lines => line(root, &frame, series, i, dodge(i))?,
+            Mark::Bars => bars(root, &frame, series, i, [dodge(i), apart * gap])?,
+        }
+    }
+    Ok(())
+}
+
+/// Share of the distance between two places of the x axis that their bars take.
+const BARS: f64 = 0.84;
+
+fn bars(root: &Area, frame: &Frame, series: &Series, index: usize, [dodge, width]: [f64; 2]) -> Drawn {
+    let color = PALETTE[index % PALETTE.len()];
+    for point in &series.points {
+        let [left, right] = [-0.5, 0.5].map(|side| point.x + dodge + side * width);
+        let corners = [frame.at(left, point.y), frame.at(right, frame.y.start)];
+        root.draw(&Rectangle::new(corners, color.filled()))?;
+        // Bars of one colour that touch.
+        root.draw(&Rectangle::new(corners, WHITE.stroke_width(1)))?;
+        whisker(root, point, |y| frame.at(point.x + dodge, y), INK)?;
+        if point.failed {
+            cross(root, frame.at(point.x + dodge, point.y), INK)?;
+        }
+    }
+    Ok(())
+}
+
+fn whisker(root: &Area, point: &Point, at: impl Fn(f64) -> (i32, i32), color: RGBColor) -> Drawn {
+    if point.low < point.high {
+        let ends = [at(point.low), at(point.high)];
+        root.draw(&PathElement::new(ends, color.stroke_width(2)))?;
+        for (x, y) in ends {
+            root.draw(&PathElement::new([(x - 7, y), (x + 7, y)], color.stroke_width(2)))?;
+        }
     }
     Ok(())
 }
@@ -205,13 +254,7 @@ fn line(root: &Area, frame: &Frame, series: &Series, index: usize, dodge: f64) -
         root.draw(&PathElement::new(ends, color.stroke_width(4)))?;
     }
     for point in &series.points {
-        if point.low < point.high {
-            let ends = [at(point, point.low), at(point, point.high)];
-            root.draw(&PathElement::new(ends, color.stroke_width(2)))?;
-            for (x, y) in ends {
-                root.draw(&PathElement::new([(x - 7, y), (x + 7, y)], color.stroke_width(2)))?;
-            }
-        }
+        whisker(root, point, |y| at(point, y), color)?;
         let place = at(point, point.y);
         if point.failed { cross(root, place, color)? } else { root.draw(&marker(index, place, color))? }
     }
@@ -257,8 +300,13 @@ fn legend(root: &Area, chart: &Chart, mut y: i32) -> Drawn<i32> {
     for (i, series) in chart.series.iter().enumerate() {
         let (x, y) = place(&series.name);
         let color = PALETTE[i % PALETTE.len()];
-        root.draw(&PathElement::new([(x, y), (x + 48, y)], color.stroke_width(4)))?;
-        root.draw(&marker(i, (x + 24, y), color))?;
+        match chart.mark {
+            Mark::Lines => {
+                root.draw(&PathElement::new([(x, y), (x + 48, y)], color.stroke_width(4)))?;
+                root.draw(&marker(i, (x + 24, y), color))?;
+            }
+            Mark::Bars => root.draw(&Rectangle::new([(x + 12, y - 12), (x + 44, y + 12)], color.filled()))?,
+        }
         root.draw(&Text::new(series.name.clone(), (x + 60, y), style.clone()))?;
     }
     if chart.series.iter().any(|s| s.points.iter().any(|p| p.failed)) {
@@ -280,6 +328,7 @@ mod tests {
             points: y.iter().enumerate().map(|(x, &y)| point(x as f64, y)).collect(),
         };
         Chart {
+            mark: Mark::Lines,
             title: "a & b".into(),
             x_label: "beta".into(),
             y_label: "accuracy, %".into(),
@@ -299,6 +348,14 @@ mod tests {
         }
         assert!(!svg.contains("NaN"));
         assert!(svg.ends_with("</svg>\n"));
+    }
+
+    #[test]
+    fn bars_stand_side_by_side() {
+        let svg = chart(&Chart { mark: Mark::Bars, ..example() }).unwrap();
+        let bars = |color: &str| svg.lines().filter(|l| l.starts_with("<rect") && l.contains(color)).count();
+        // Three and the entry of the legend.
+        assert_eq!([bars("#0072B2"), bars("#D55E00")], [4, 4], "{svg}");
     }
 
     #[test]

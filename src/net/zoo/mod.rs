@@ -14,6 +14,8 @@ use crate::net::{Graph, Initialization, NodeId};
 
 pub use densenet::densenet;
 pub use lenet::lenet5;
+#[cfg(feature = "lab")]
+pub(crate) use lenet::lenet5_with;
 pub use resnet::resnet;
 pub use vgg::vgg;
 

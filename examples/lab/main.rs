@@ -1,0 +1,62 @@
+//! Reproduces the experiments on max pooling, one command each.
+
+mod conduct;
+mod thresholds;
+mod volume;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const ABOUT: &str = "Reproduces the experiments of the MaxPool study, one command each.
+
+R. Boustany, \"On the numerical reliability of nonsmooth autodiff: a MaxPool case study\" (TMLR 2024). The defaults finish in
+minutes on two cores; --full takes the published size.";
+
+const AFTER: &str = "Examples:
+  lab thresholds --data mnist                   E3: where noise ends, from many initialisations
+  lab volume --data cifar10 --precision 32      E4: the volume of the bifurcation zone
+  lab volume --data cifar10 --shard 3/8         the third of eight processes that share it, such as a job array's
+  lab volume --data cifar10 --merge             tables and page of what all shards have finished
+  lab norm-pool --data mnist                    E8: thresholds for a norm pooling
+
+What comes out, in the folder --out:
+  results.csv, results.jsonl   one row per measurement, with all settings
+  report.html                  the answer, tables and pictures: one file, opens in any browser
+  plots/*.svg                  the pictures for a paper
+  units*.jsonl                 what has finished: the same command goes on from there, also after a crash
+
+Ctrl-C stops after the present mini-batch and keeps what has finished; twice, at once.";
+
+#[derive(Parser)]
+#[command(version, about = ABOUT, after_help = AFTER)]
+struct Args {
+    #[command(subcommand)]
+    experiment: Experiment,
+}
+
+#[derive(Subcommand)]
+enum Experiment {
+    /// E3: gradients with the native and the minimal Jacobian of max pooling on LeNet-5, and the thresholds tau
+    Thresholds(thresholds::Args),
+    /// E8: the same for the values 0 and 1 at the zero of a norm pooling
+    NormPool(thresholds::Args),
+    /// E4: share of the mini-batches on which two Jacobians of max pooling differ by more than noise
+    Volume(volume::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().experiment {
+        Experiment::Thresholds(args) => args.max(),
+        Experiment::NormPool(args) => args.norm(),
+        Experiment::Volume(args) => args.run(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("error: {e}");
+            let usage = matches!(e.downcast_ref(), Some(tiebreak::Error::InvalidArgument { .. }));
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! E3 and E8: how far apart are the gradients of two choices at a kink, and where does noise end?
+//!
+//! A network is started from many seeds; for each training mini-batch, without a step, D is the sum over the parameters of
+//! the L1 norms of the difference of the two gradients (R. Boustany, TMLR 2024). In 32 and 64 bits, where the choices agree
+//! but for rounding, the largest D is the threshold tau below which a difference is noise; in 16 bits it is the smallest D
+//! above 0. E3 compares the native and the minimal Jacobian of max pooling, E8 the values 0 and 1 at the zero of a norm
+//! pooling.
+
+use std::fmt;
+
+use super::columns::Columns;
+use super::distance::{self, Order, Pair};
+use super::experiment::{Experiment, common_settings};
+use super::journal::Record;
+use super::statistics::distinct;
+use crate::data::Dataset;
+use crate::dtype::DType;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::kink::{Composition, Kink, MaxPoolKink, NormPoolKink};
+use crate::net::{Graph, Initialization, zoo};
+use crate::progress::Progress;
+use crate::report::page::{Cell, Figure, Page, Table};
+use crate::report::plot::{Chart, Mark, Point, Series, chart};
+use crate::shape::Window2d;
+
+/// What LeNet-5 pools with, and so which choices are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pooling {
+    /// Native and minimal Jacobian.
+    #[default]
+    Max,
+    /// 0 and 1 on a window of zeros.
+    Norm,
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Pooling::Max => "max",
+            Pooling::Norm => "norm",
+        })
+    }
+}
+
+/// The protocol of [E3 and E8](self) on LeNet-5.
+#[derive(Debug, Clone)]
+pub struct Thresholds {
+    /// Training images `[1, 28, 28]`.
+    pub data: Dataset,
+    /// E3 or E8.
+    pub pooling: Pooling,
+    /// Storage types, and the initialisations of each.
+    pub precisions: Vec<(DType, u64)>,
+    /// Orders of the sums.
+    pub orders: Vec<Order>,
+    /// Images in a mini-batch.
+    pub batch_size: usize,
+    /// Mini-batches from each initialisation, at most: 469 are an epoch of MNIST.
+    pub mini_batches: usize,
+}
+
+/// A storage type, an order, a seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThresholdsUnit {
+    precision: DType,
+    order: Order,
+    seed: u64,
+}
+
+impl Thresholds {
+    fn graph(&self) -> Result<Graph> {
+        let options = zoo::Options { classes: self.data.classes, ..Default::default() };
+        zoo::lenet5_with(&options, |g, name, x| {
+            let window = Window2d::new(2, 2, 0);
+            match self.pooling {
+                Pooling::Max => g.maxpool2d(name, x, window),
+                Pooling::Norm => g.norm_pool2d(name, x, window),
+            }
+        })
+    }
+
+    fn kinks(&self) -> [(Kink, &'static str); 2] {
+        match self.pooling {
+            Pooling::Max => [
+                (Kink::MaxPool(MaxPoolKink::default()), "native"),
+                (Kink::MaxPool(MaxPoolKink::beta(1.0, Composition::Exact)), "minimal"),
+            ],
+            Pooling::Norm => [
+                (Kink::NormPool(NormPoolKink { at_zero: 0.0 }), "0"),
+                (Kink::NormPool(NormPoolKink { at_zero: 1.0 }), "1"),
+            ],
+        }
+    }
+}
+
+impl Experiment for Thresholds {
+    type Unit = ThresholdsUnit;
+
+    fn name(&self) -> &'static str {
+        match self.pooling {
+            Pooling::Max => "thresholds",
+            Pooling::Norm => "norm_pool",
+        }
+    }
+
+    fn units(&self) -> Vec<ThresholdsUnit> {
+        let mut units = Vec::new();
+        for &order in &self.orders {
+            for &(precision, seeds) in &self.precisions {
+                units.extend((0..seeds).map(|seed| ThresholdsUnit { precision, order, seed }));
+            }
+        }
+        units
+    }
+
+    fn settings(&self, engine: &Engine, unit: &ThresholdsUnit) -> Columns {
+        let [first, second] = self.kinks().map(|(_, name)| name);
+        common_settings(self.name(), engine, unit.precision)
+            .with("dataset", self.data.name.as_str())
+            .with("data", format!("{:08x}", self.data.fingerprint()))
+            .with("network", "lenet5")
+            .with("pooling", self.pooling.to_string())
+            .with("batch_size", self.batch_size)
+            .with("precision", u64::from(unit.precision.bits()))
+            .with("order", unit.order.to_string())
+            .with("seed", unit.seed)
+            .with("mini_batches", self.mini_batches.min(self.data.len().div_ceil(self.batch_size)))
+            .with("first", first)
+            .with("second", second)
+    }
+
+    fn measure(
+        &self,
+        engine: &Engine,
+        unit: &ThresholdsUnit,
+        progress: &mut Progress,
+    ) -> Result<Vec<Columns>> {
+        if self.data.shape != [1, 28, 28] {
+            return Err(Error::shape("data", "images [1, 28, 28]", &self.data.shape));
+        }
+        let graph = self.graph()?;
+        let pair = Pair {
+            graph: &graph,
+            dtype: unit.precision,
+            initialization: Initialization::PyTorch,
+            seed: unit.seed,
+            order: unit.order,
+            kinks: self.kinks().map(|(kink, _)| kink),
+        };
+        distance::measure(engine, &pair, &self.data, (self.batch_size, self.mini_batches), progress)
+    }
+
+    fn page(&self, records: &[Record]) -> Result<Page> {
+        page(records)
+    }
+}
+
+/// All D of a storage type and an order.
+struct Sample {
+    precision: u32,
+    order: String,
+    initialisations: usize,
+    distances: Vec<f64>,
+}
+
+impl Sample {
+    fn zeros(&self) -> usize {
+        self.distances.iter().filter(|&&d| d == 0.0).count()
+    }
+
+    fn largest(&self) -> f64 {
+        self.distances.iter().copied().fold(0.0, f64::max)
+    }
+
+    fn smallest_positive(&self) -> Option<f64> {
+        self.distances.iter().copied().filter(|&d| d > 0.0).min_by(f64::total_cmp)
+    }
+
+    /// As the published code chooses it.
+    fn tau(&self) -> f64 {
+        if self.precision == 16 { self.smallest_positive().unwrap_or(0.0) } else { self.largest() }
+    }
+
+    fn median(&self) -> f64 {
+        let mut sorted = self.distances.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+}
+
+fn samples(records: &[Record]) -> Vec<Sample> {
+    let key = |r: &Record| (r.settings.text("order"), r.settings.number("precision") as u32);
+    let of = |(order, precision): (String, u32)| {
+        let records: Vec<&Record> = records.iter().filter(|r| key(r) == (order.clone(), precision)).collect();
+        let distances = records.iter().flat_map(|r| &r.rows).map(|row| row.number("d_l1")).collect();
+        Sample { precision, order, initialisations: records.len(), distances }
+    };
+    distinct(records.iter().map(key)).into_iter().map(of).collect()
+}
+
+fn page(records: &[Record]) -> Result<Page> {
+    let samples = samples(records);
+    let norm = records[0].settings.text("pooling") == "norm";
+    let number = |v: f64| if v == 0.0 { "0".into() } else { format!("{v:.2e}") };
+    let row = |s: &Sample| {
+        let texts = [
+            s.precision.to_string(),
+            s.order.clone(),
+            s.initialisations.to_string(),
+            s.distances.len().to_string(),
+            format!("{:.1}", 100.0 * s.zeros() as f64 / s.distances.len() as f64),
+            s.smallest_positive().map_or("-".into(), number),
+            number(s.median()),
+            number(s.largest()),
+            number(s.tau()),
+        ];
+        texts.map(Cell::from).to_vec()
+    };
+    let head = [
+        "bits",
+        "order",
+        "initialisations",
+        "mini-batches",
+        "D = 0, %",
+        "smallest D > 0",
+        "median",
+        "largest",
+        "tau",
+    ];
+    let table = Table {
+        caption: "D, sum over the parameters of the L1 norms of the difference of two gradients".into(),
+        head: head.map(String::from).to_vec(),
+        rows: samples.iter().map(row).collect(),
+    };
+    let verdict = samples.iter().map(|s| {
+        let zero = 100.0 * s.zeros() as f64 / s.distances.len() as f64;
+        let Sample { precision, order, .. } = s;
+        let tau = number(s.tau());
+        format!("{precision} bits, {order} order of sums: tau = {tau}; {zero:.1} % of the mini-batches have D = 0.")
+    });
+    let mut verdict: Vec<String> = verdict.collect();
+    if norm {
+        verdict.push("Published for the norm pooling in 16 bits: tau = 1.19e-7.".into());
+    }
+    let mut drawings = Vec::new();
+    for order in distinct(samples.iter().map(|s| s.order.clone())) {
+        let of_order: Vec<&Sample> = samples.iter().filter(|s| s.order == order).collect();
+        drawings.push(histogram(&of_order, &format!("{order} order of sums"))?);
+    }
+    let question = match norm {
+        true => {
+            "On a window of zeros a norm pooling has no derivative. How far do the gradients for 0 and for 1 lie apart?"
+        }
+        false => {
+            "Where a window ties, max pooling has no derivative. How far do the gradients with the native and with the \
+                  minimal Jacobian lie apart, and how much of that is noise?"
+        }
+    };
+    Ok(Page {
+        title: if norm { "Thresholds for norm pooling" } else { "Thresholds for max pooling" }.into(),
+        question: question.into(),
+        verdict,
+        tables: vec![table],
+        figures: vec![Figure {
+            drawings,
+            caption: "Histogram of log10 D over mini-batches and initialisations, two bars a decade; on the left those \
+                      with D exactly 0."
+                .into(),
+        }],
+        definitions: vec![
+            ("tau".into(), "in 16 bits the smallest D above 0, else the largest D".into()),
+            ("order of sums".into(), "fixed: the same in both gradients; seeded: another one in each, drawn from the seed".into()),
+        ],
+        ..Page::default()
+    })
+}
+
+/// Bars of half a decade.
+fn histogram(samples: &[&Sample], title: &str) -> Result<String> {
+    const A_DECADE: f64 = 2.0;
+    let bin = |d: f64| (d.log10() * A_DECADE).floor() as i64;
+    let positive =
+        || samples.iter().flat_map(|s| &s.distances).copied().filter(|d| *d > 0.0 && d.is_finite());
+    let (low, high) = (positive().map(bin).min().unwrap_or(0), positive().map(bin).max().unwrap_or(0));
+    // Place 0 is for D = 0; a gap; then the bins.
+    let place = |bin: i64| (bin - low + 2) as f64;
+    let series = samples.iter().map(|s| {
+        let share = |count: usize| 100.0 * count as f64 / s.distances.len() as f64;
+        let bar = |x: f64, count: usize| Point {
+            x,
+            y: share(count),
+            low: share(count),
+            high: share(count),
+            failed: false,
+        };
+        let bins = (low..=high).map(|b| {
+            let count = s.distances.iter().filter(|&&d| d > 0.0 && d.is_finite() && bin(d) == b).count();
+            bar(place(b), count)
+        });
+        let points = std::iter::once(bar(0.0, s.zeros())).chain(bins).collect();
+        Series { name: format!("{} bits", s.precision), points }
+    });
+    let series: Vec<Series> = series.collect();
+    let highest = series.iter().flat_map(|s| &s.points).fold(1.0f64, |m, p| m.max(p.y));
+    // Marks at the beginning of a decade, not more than eight of them.
+    let decades = (high - low) as f64 / A_DECADE;
+    let step = (decades / 8.0).ceil().max(1.0) as i64 * A_DECADE as i64;
+    let marks = (low..=high + 1).filter(|b| b.rem_euclid(step) == 0);
+    let mut x_ticks = vec![(0.0, "0".to_string()), (1.0, String::new())];
+    x_ticks.extend(marks.map(|b| (place(b) - 0.5, (b / A_DECADE as i64).to_string())));
+    chart(&Chart {
+        mark: Mark::Bars,
+        title: title.into(),
+        x_label: "D = 0; log10 D".into(),
+        y_label: "mini-batches, %".into(),
+        x_ticks,
+        y_range: (0.0, 1.05 * highest),
+        reference: None,
+        failure: String::new(),
+        series,
+    })
+}
