@@ -1,8 +1,10 @@
 //! Reproduces the experiments on max pooling, one command each.
 
 mod conduct;
+mod relu;
 mod thresholds;
 mod volume;
+mod zero_program;
 
 use std::process::ExitCode;
 
@@ -14,11 +16,13 @@ R. Boustany, \"On the numerical reliability of nonsmooth autodiff: a MaxPool cas
 minutes on two cores; --full takes the published size.";
 
 const AFTER: &str = "Examples:
+  lab zero-program                              E1: a derivative of -1.5 for a program that is 0 everywhere
   lab thresholds --data mnist                   E3: where noise ends, from many initialisations
   lab volume --data cifar10 --precision 32      E4: the volume of the bifurcation zone
   lab volume --data cifar10 --shard 3/8         the third of eight processes that share it, such as a job array's
   lab volume --data cifar10 --merge             tables and page of what all shards have finished
   lab norm-pool --data mnist                    E8: thresholds for a norm pooling
+  lab relu --data mnist                         E9: perceptrons whose first layer sees ReLU'(0)
 
 What comes out, in the folder --out:
   results.csv, results.jsonl   one row per measurement, with all settings
@@ -37,19 +41,25 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Experiment {
+    /// E1: programs for zero, and the derivatives that reverse mode computes for them
+    ZeroProgram(zero_program::Args),
     /// E3: gradients with the native and the minimal Jacobian of max pooling on LeNet-5, and the thresholds tau
     Thresholds(thresholds::Args),
     /// E8: the same for the values 0 and 1 at the zero of a norm pooling
     NormPool(thresholds::Args),
     /// E4: share of the mini-batches on which two Jacobians of max pooling differ by more than noise
     Volume(volume::Args),
+    /// E9: share of the initialisations whose first layer sees ReLU'(0)
+    Relu(relu::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().experiment {
+        Experiment::ZeroProgram(args) => args.run(),
         Experiment::Thresholds(args) => args.max(),
         Experiment::NormPool(args) => args.norm(),
         Experiment::Volume(args) => args.run(),
+        Experiment::Relu(args) => args.run(),
     };
     match result {
         Ok(code) => code,

@@ -6,11 +6,13 @@ mod experiment;
 mod journal;
 pub mod reliability;
 mod reliability_page;
+pub mod relu;
 mod results;
 mod statistics;
 mod summary;
 pub mod thresholds;
 pub mod volume;
+pub mod zero_program;
 
 pub use columns::{Columns, Value};
 pub use distance::Order;

@@ -164,6 +164,20 @@ struct Measured {
     mini_batches: usize,
 }
 
+impl Measured {
+    fn sentence(&self) -> String {
+        let Spread { mean, low, high, count } = self.volume;
+        let published = match Volume::published(&self.network, self.batch_size, self.precision) {
+            Some(published) => format!("; published {published:.1} %"),
+            None => String::new(),
+        };
+        format!(
+            "{mean:.1} % of the mini-batches of {} at batch {} ({low:.1} to {high:.1} % over {count} initialisations{published})",
+            self.network, self.batch_size
+        )
+    }
+}
+
 fn measured(records: &[Record]) -> Vec<Measured> {
     let key = |r: &Record| {
         let s = &r.settings;
@@ -213,13 +227,18 @@ fn page(records: &[Record]) -> Result<Page> {
         head: head.map(String::from).to_vec(),
         rows: cells.iter().map(row).collect(),
     };
-    let verdict = cells.iter().filter(|m| m.network == "vgg11" && m.batch_size == 128).map(|m| {
-        let published = Volume::published(&m.network, m.batch_size, m.precision).unwrap_or(f64::NAN);
-        format!(
-            "VGG11, {} bits: {:.1} % of the mini-batches ({:.1} to {:.1} over {} initialisations; published {published}).",
-            m.precision, m.volume.mean, m.volume.low, m.volume.high, m.volume.count
-        )
-    });
+    let mut verdict = Vec::new();
+    for bits in distinct(cells.iter().map(|m| m.precision)) {
+        let of_type: Vec<&Measured> = cells.iter().filter(|m| m.precision == bits).collect();
+        let all = Spread::of(&of_type.iter().map(|m| m.volume.mean).collect::<Vec<_>>());
+        verdict.push(match of_type[..] {
+            [one] => format!("{bits} bits: {}.", one.sentence()),
+            _ => format!(
+                "{bits} bits: {:.1} to {:.1} % of the mini-batches, in the mean {:.1} %.",
+                all.low, all.high, all.mean
+            ),
+        });
+    }
     let groups: [(&str, &str, Place); 3] = [
         ("by network", "network, batch 128", &|m| {
             (m.batch_size == 128 && !m.network.ends_with("_bn")).then(|| m.network.clone())
@@ -254,7 +273,7 @@ fn page(records: &[Record]) -> Result<Page> {
         question: "On how many mini-batches do two Jacobians of max pooling, equal almost everywhere over the reals, give \
                    gradients that differ by more than noise?"
             .into(),
-        verdict: verdict.collect(),
+        verdict,
         tables: vec![table],
         figures,
         definitions: vec![
