@@ -6,12 +6,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use tiebreak::data::synthetic;
+use tiebreak::lab::drift::Drift;
 use tiebreak::lab::relu::Relu;
 use tiebreak::lab::thresholds::{Pooling, Thresholds};
 use tiebreak::lab::volume::{Volume, VolumeCell};
 use tiebreak::lab::{Experiment, Order, Outcome, RunOptions, TABLE, run};
 use tiebreak::net::Initialization;
-use tiebreak::{DType, Device, Engine, EngineOptions};
+use tiebreak::{Composition, DType, Device, Engine, EngineOptions};
 
 fn run_in<E: Experiment>(dir: &Path, experiment: &E, threads: usize) -> Outcome {
     let engine = Engine::new(&EngineOptions { device: Device::Cpu, threads, ..Default::default() }).unwrap();
@@ -111,11 +112,35 @@ fn volumes_are_shares_of_mini_batches() {
     let dir = tempfile::tempdir().unwrap();
     let outcome = run_in(dir.path(), &experiment, 0);
     for bits in ["16", "64"] {
-        let [affected, linf, tau] =
-            ["affected", "d_linf", "differing"].map(|c| column(&outcome, &[("precision", bits)], c));
+        let [affected, linf] = ["affected", "d_linf"].map(|c| column(&outcome, &[("precision", bits)], c));
         let threshold = if bits == "16" { 1e-3 } else { 1e-15 };
         assert_eq!(affected.len(), 2);
         assert!(affected.iter().zip(&linf).all(|(a, d)| (*a == 1.0) == (*d > threshold)), "{linf:?}");
     }
     assert!(outcome.verdict[0].starts_with("16 bits: ") && outcome.verdict[0].contains("published 100"));
+}
+
+#[test]
+fn networks_that_differ_in_nothing_do_not_drift() {
+    let dir = tempfile::tempdir().unwrap();
+    let experiment = Drift {
+        data: synthetic::embedded(128, 64),
+        augmentation: Default::default(),
+        network: "lenet5".into(),
+        precisions: vec![DType::F16],
+        composition: Composition::Coupled,
+        betas: vec![0.0, 0.0, 100.0],
+        seeds: vec![1],
+        epochs: 2,
+        measurements: 2,
+        batch_size: 32,
+        learning_rate: 0.01,
+    };
+    let outcome = run_in(dir.path(), &experiment, 0);
+    let distances = column(&outcome, &[], "l1_distance");
+    assert_eq!(column(&outcome, &[], "epoch"), [0.5, 1.0, 1.5, 2.0].map(|e| [e; 3]).concat());
+    for copies in distances.chunks(3) {
+        assert!(copies[..2] == [0.0, 0.0] && copies[2] > 0.0, "{distances:?}");
+    }
+    assert!(outcome.verdict[0].ends_with("distance of 0."), "{:?}", outcome.verdict);
 }

@@ -1,6 +1,7 @@
 //! Reproduces the experiments on max pooling, one command each.
 
 mod conduct;
+mod drift;
 mod relu;
 mod thresholds;
 mod volume;
@@ -21,6 +22,7 @@ const AFTER: &str = "Examples:
   lab volume --data cifar10 --precision 32      E4: the volume of the bifurcation zone
   lab volume --data cifar10 --shard 3/8         the third of eight processes that share it, such as a job array's
   lab volume --data cifar10 --merge             tables and page of what all shards have finished
+  lab drift --data cifar10 --limit 6400         E5: seven networks that differ in beta alone, on part of the images
   lab norm-pool --data mnist                    E8: thresholds for a norm pooling
   lab relu --data mnist                         E9: perceptrons whose first layer sees ReLU'(0)
 
@@ -49,6 +51,8 @@ enum Experiment {
     NormPool(thresholds::Args),
     /// E4: share of the mini-batches on which two Jacobians of max pooling differ by more than noise
     Volume(volume::Args),
+    /// E5: distance of the weights, and accuracy, of networks that differ in beta alone
+    Drift(drift::Args),
     /// E9: share of the initialisations whose first layer sees ReLU'(0)
     Relu(relu::Args),
 }
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Experiment::Thresholds(args) => args.max(),
         Experiment::NormPool(args) => args.norm(),
         Experiment::Volume(args) => args.run(),
+        Experiment::Drift(args) => args.run(),
         Experiment::Relu(args) => args.run(),
     };
     match result {

@@ -2,6 +2,8 @@
 
 mod columns;
 mod distance;
+pub mod drift;
+mod evaluation;
 mod experiment;
 mod journal;
 pub mod reliability;

@@ -9,11 +9,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::data::{Batches, Dataset, Split, synthetic};
+use crate::data::{Split, synthetic};
 use crate::dtype::DType;
 use crate::engine::{Engine, SgdOptions};
 use crate::error::{Error, Result};
 use crate::kink::{Composition, Kink, MaxPoolKink};
+use crate::lab::evaluation::test;
 use crate::lab::reliability_page;
 use crate::lab::results::{CLASSES, Results, Row, io_error};
 use crate::lab::statistics::distinct;
@@ -389,18 +390,6 @@ impl Course {
         self.lowest = self.lowest.min(row.train_loss);
         self.lost || self.risen && row.untrained()
     }
-}
-
-/// Mean loss and share of hits.
-fn test(network: &mut Network, data: &Dataset, batch_size: usize) -> Result<(f64, f64)> {
-    let (mut loss, mut correct) = (0.0, 0);
-    for indices in Batches::in_order(data.len(), batch_size)? {
-        let (x, labels) = data.batch(&indices, network.dtype())?;
-        let evaluation = network.evaluate(x.view(), &labels)?;
-        loss += evaluation.loss * labels.len() as f64;
-        correct += evaluation.correct;
-    }
-    Ok((loss / data.len() as f64, correct as f64 / data.len() as f64))
 }
 
 /// One cell for each precision, composition and beta that has a run, in the order of the options.
