@@ -9,10 +9,11 @@ use tiebreak::data::synthetic;
 use tiebreak::lab::drift::Drift;
 use tiebreak::lab::relu::Relu;
 use tiebreak::lab::thresholds::{Pooling, Thresholds};
+use tiebreak::lab::training::{Algorithm, Training};
 use tiebreak::lab::volume::{Volume, VolumeCell};
 use tiebreak::lab::{Experiment, Order, Outcome, RunOptions, TABLE, run};
 use tiebreak::net::Initialization;
-use tiebreak::{Composition, DType, Device, Engine, EngineOptions};
+use tiebreak::{Composition, DType, Device, Engine, EngineOptions, Precision};
 
 fn run_in<E: Experiment>(dir: &Path, experiment: &E, threads: usize) -> Outcome {
     let engine = Engine::new(&EngineOptions { device: Device::Cpu, threads, ..Default::default() }).unwrap();
@@ -143,4 +144,29 @@ fn networks_that_differ_in_nothing_do_not_drift() {
         assert!(copies[..2] == [0.0, 0.0] && copies[2] > 0.0, "{distances:?}");
     }
     assert!(outcome.verdict[0].ends_with("distance of 0."), "{:?}", outcome.verdict);
+}
+
+#[test]
+fn a_large_beta_breaks_training_in_16_bits_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let experiment = Training {
+        data: synthetic::embedded(1024, 256),
+        augmentation: Default::default(),
+        networks: vec!["lenet5".into()],
+        precisions: vec![DType::F16.into(), Precision::MIXED, DType::F32.into()],
+        optimizers: vec![Algorithm::Sgd],
+        compositions: vec![Composition::Coupled],
+        betas: vec![0.0, 10000.0],
+        seeds: vec![0],
+        epochs: 2,
+        batch_size: 64,
+        learning_rate: Some(0.05),
+    };
+    let outcome = run_in(dir.path(), &experiment, 0);
+    let diverged = |bits, beta| column(&outcome, &[("bits", bits), ("beta", beta)], "diverged").pop();
+    assert_eq!(["16", "24", "32"].map(|bits| diverged(bits, "0")), [Some(0.0); 3]);
+    assert_eq!(diverged("16", "10000"), Some(1.0));
+    assert_eq!(diverged("32", "10000"), Some(0.0));
+    let page = std::fs::read_to_string(outcome.report.unwrap()).unwrap();
+    assert!(page.contains("1 of 1 diverged") && page.contains("mixed"));
 }

@@ -4,6 +4,7 @@ mod conduct;
 mod drift;
 mod relu;
 mod thresholds;
+mod training;
 mod volume;
 mod zero_program;
 
@@ -23,6 +24,8 @@ const AFTER: &str = "Examples:
   lab volume --data cifar10 --shard 3/8         the third of eight processes that share it, such as a job array's
   lab volume --data cifar10 --merge             tables and page of what all shards have finished
   lab drift --data cifar10 --limit 6400         E5: seven networks that differ in beta alone, on part of the images
+  lab training --data mnist --network lenet5,lenet5_bn --optimizer sgd,adam
+                                                E6: accuracy for each beta in 16 and 32 bits and mixed
   lab norm-pool --data mnist                    E8: thresholds for a norm pooling
   lab relu --data mnist                         E9: perceptrons whose first layer sees ReLU'(0)
 
@@ -53,6 +56,8 @@ enum Experiment {
     Volume(volume::Args),
     /// E5: distance of the weights, and accuracy, of networks that differ in beta alone
     Drift(drift::Args),
+    /// E6: accuracy and divergence of training for each beta, precision, optimizer and network
+    Training(training::Args),
     /// E9: share of the initialisations whose first layer sees ReLU'(0)
     Relu(relu::Args),
 }
@@ -64,6 +69,7 @@ fn main() -> ExitCode {
         Experiment::NormPool(args) => args.norm(),
         Experiment::Volume(args) => args.run(),
         Experiment::Drift(args) => args.run(),
+        Experiment::Training(args) => args.run(),
         Experiment::Relu(args) => args.run(),
     };
     match result {

@@ -1,6 +1,7 @@
 //! Experiments: each trains or measures over a grid of settings and writes a table, plots and a page.
 
 mod columns;
+mod course;
 mod distance;
 pub mod drift;
 mod evaluation;
@@ -13,6 +14,7 @@ mod results;
 mod statistics;
 mod summary;
 pub mod thresholds;
+pub mod training;
 pub mod volume;
 pub mod zero_program;
 

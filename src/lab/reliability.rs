@@ -14,6 +14,7 @@ use crate::dtype::DType;
 use crate::engine::{Engine, SgdOptions};
 use crate::error::{Error, Result};
 use crate::kink::{Composition, Kink, MaxPoolKink};
+use crate::lab::course::Course;
 use crate::lab::evaluation::test;
 use crate::lab::reliability_page;
 use crate::lab::results::{CLASSES, Results, Row, io_error};
@@ -331,7 +332,7 @@ fn train(
     let mut sgd = Optimizer::new(&mut network, options.sgd())?;
     let data = &options.data.train;
     let steps = options.epochs * data.len().div_ceil(options.batch_size);
-    let (mut step, mut course) = (0, Course::new());
+    let (mut step, mut course) = (0, Course::new(CLASSES));
     let mut rows: Vec<Row> = Vec::new();
     for epoch in 1..=options.epochs {
         if course.ended {
@@ -359,37 +360,10 @@ fn train(
         let (test_loss, test_accuracy) = test(&mut network, &options.data.test, options.batch_size)?;
         let seconds = start.elapsed().as_secs_f64();
         let mut row = Row { epoch, train_loss, test_loss, test_accuracy, seconds, ..template.clone() };
-        row.diverged = course.diverged(&row);
+        row.diverged = course.diverged(row.train_loss, row.test_loss, row.test_accuracy);
         rows.push(row);
     }
     Ok(rows)
-}
-
-/// What the losses of a run have done so far.
-struct Course {
-    /// The lowest mean training loss of an epoch; at the start the loss of guessing.
-    lowest: f64,
-    /// It has been left by more than 5 % upwards.
-    risen: bool,
-    /// A training loss was not finite.
-    ended: bool,
-    /// A loss was not finite.
-    lost: bool,
-}
-
-impl Course {
-    fn new() -> Course {
-        Course { lowest: libm::log(CLASSES as f64), risen: false, ended: false, lost: false }
-    }
-
-    /// Whether the run has diverged by the end of the epoch of `row`, which follows those given before.
-    fn diverged(&mut self, row: &Row) -> bool {
-        self.ended |= !row.train_loss.is_finite();
-        self.lost |= self.ended || !row.test_loss.is_finite();
-        self.risen |= row.train_loss > 1.05 * self.lowest;
-        self.lowest = self.lowest.min(row.train_loss);
-        self.lost || self.risen && row.untrained()
-    }
 }
 
 /// One cell for each precision, composition and beta that has a run, in the order of the options.
@@ -406,53 +380,4 @@ fn cells(options: &ReliabilityOptions, rows: &[Vec<Row>]) -> Vec<Cell> {
 /// Whether a row is of this group.
 pub(super) fn belongs(row: &Row, precision: DType, composition: Composition, beta: f64) -> bool {
     row.precision == precision.bits() && row.composition == composition.to_string() && row.beta == beta
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lab::results::tests::row;
-
-    /// `diverged` by epoch, and whether the run failed, from training loss, test loss and accuracy in percent.
-    fn course(epochs: &[(f64, f64, f64)]) -> (Vec<bool>, bool) {
-        let mut course = Course::new();
-        let rows: Vec<Row> = epochs
-            .iter()
-            .map(|&(train_loss, test_loss, percent)| {
-                let row = Row { train_loss, test_loss, ..row(1.0, 0, 1, percent / 100.0) };
-                Row { diverged: course.diverged(&row), ..row }
-            })
-            .collect();
-        (rows.iter().map(|r| r.diverged).collect(), rows.last().unwrap().failed())
-    }
-
-    #[test]
-    fn divergence_is_told_from_too_few_steps() {
-        let nan = f64::NAN;
-        let (no, yes) = (false, true);
-        // Too few steps: the loss leaves that of guessing downwards, or hardly.
-        assert_eq!(
-            course(&[(2.310, 2.304, 9.8), (2.303, 2.301, 11.0), (2.301, 2.300, 13.0)]),
-            (vec![no; 3], yes)
-        );
-        assert_eq!(course(&[(2.29, 2.27, 19.9)]), (vec![no], yes));
-        assert_eq!(course(&[(2.29, 2.27, 20.0)]), (vec![no], no));
-        // What 16 bits did with MNIST: weights blown up, then stuck at a finite loss.
-        assert_eq!(course(&[(2.9734, 2.3011, 11.35), (2.3015, 2.3011, 11.35)]), (vec![yes; 2], yes));
-        assert_eq!(course(&[(5.4784, 2.3043, 9.8), (2.3021, 2.303, 10.8)]), (vec![yes; 2], yes));
-        // The loss had fallen, and rose.
-        assert_eq!(
-            course(&[(0.7162, 1.2305, 82.48), (2.2722, 2.2153, 16.3), (2.1403, 2.1148, 18.09)]),
-            (vec![no, yes, yes], yes)
-        );
-        assert_eq!(course(&[(2.1388, 2.3017, 11.35), (2.3016, 2.3014, 11.35)]), (vec![no, yes], yes));
-        // Stuck where it started, by a rise of less than 5 %.
-        assert_eq!(course(&[(2.3355, 2.3015, 11.35), (2.3014, 2.3014, 11.35)]), (vec![no; 2], yes));
-        // It recovered.
-        assert_eq!(course(&[(2.9, 2.4, 15.0), (0.5, 0.3, 92.0)]), (vec![yes, no], no));
-        // Not finite, at any time.
-        assert_eq!(course(&[(nan, nan, 0.0), (nan, nan, 0.0)]), (vec![yes; 2], yes));
-        assert_eq!(course(&[(f64::INFINITY, 0.3, 92.0)]), (vec![yes], yes));
-        assert_eq!(course(&[(0.5, nan, 90.0), (0.4, 0.3, 92.0)]), (vec![yes; 2], yes));
-    }
 }

@@ -1,0 +1,452 @@
+//! E6: does training depend on beta?
+//!
+//! A network is trained for each precision, optimizer, beta and seed; the learning rate follows a cosine to 0 over the epochs
+//! (R. Boustany, TMLR 2024, section 5). SGD has momentum 0.9 and weight decay 5e-4. As in the published code, all betas have
+//! the learning rate that was tuned for beta 0. The published accuracies stand beside ours wherever there are some.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::columns::Columns;
+use super::course::Course;
+use super::evaluation::test;
+use super::experiment::{Experiment, common_settings};
+use super::journal::Record;
+use super::statistics::{Spread, distinct};
+use crate::data::{Augmentation, Split};
+use crate::engine::{AdamOptions, Engine, SgdOptions};
+use crate::error::{Error, Result};
+use crate::kink::{Composition, Kink, MaxPoolKink};
+use crate::net::{Network, NetworkOptions, zoo};
+use crate::precision::Precision;
+use crate::progress::Progress;
+use crate::report::page::{Cell, Figure, Page, Table, Tone};
+use crate::report::plot::{Chart, Point, Series, chart};
+use crate::report::power_label;
+use crate::train::{GradScaler, Optimizer, OptimizerOptions, Schedule};
+
+/// What updates the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Momentum 0.9, weight decay 5e-4.
+    Sgd,
+    /// PyTorch's defaults.
+    Adam,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Algorithm::Sgd => "sgd",
+            Algorithm::Adam => "adam",
+        })
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Algorithm> {
+        [Algorithm::Sgd, Algorithm::Adam]
+            .into_iter()
+            .find(|a| a.to_string() == text)
+            .ok_or_else(|| Error::invalid("optimizer", "sgd or adam", text))
+    }
+}
+
+/// The protocol of [E6](self).
+#[derive(Debug, Clone)]
+pub struct Training {
+    /// Images to train on and to test on.
+    pub data: Split,
+    /// Changes of the training images.
+    pub augmentation: Augmentation,
+    /// Names in the zoo, `_bn` for batch normalisation.
+    pub networks: Vec<String>,
+    /// f16, f32, f64, or mixed.
+    pub precisions: Vec<Precision>,
+    /// What updates the weights.
+    pub optimizers: Vec<Algorithm>,
+    /// How beta is evaluated.
+    pub compositions: Vec<Composition>,
+    /// beta of the Jacobian of max pooling.
+    pub betas: Vec<f64>,
+    /// Draw initial weights and the order of the images.
+    pub seeds: Vec<u64>,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images in a mini-batch.
+    pub batch_size: usize,
+    /// Learning rate at the start; `None` takes the published one of the network, precision and optimizer.
+    pub learning_rate: Option<f64>,
+}
+
+/// A training run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingUnit {
+    network: String,
+    precision: Precision,
+    optimizer: Algorithm,
+    composition: Composition,
+    beta: f64,
+    seed: u64,
+}
+
+impl TrainingUnit {
+    /// 24 is what the published tables call mixed precision.
+    fn bits(&self) -> u32 {
+        bits(&self.precision)
+    }
+}
+
+fn bits(precision: &Precision) -> u32 {
+    if precision.is_mixed() { 24 } else { precision.storage.bits() }
+}
+
+/// A line of the published results.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Published {
+    /// mnist, cifar10, svhn or imagenet.
+    pub dataset: String,
+    /// As in the zoo.
+    pub network: String,
+    /// sgd or adam.
+    pub optimizer: String,
+    /// 16, 32, or 24 for mixed precision.
+    pub bits: u32,
+    /// beta of the Jacobian.
+    pub beta: f64,
+    /// Tuned for beta 0.
+    pub learning_rate: f64,
+    /// Passes over the training images.
+    pub epochs: u64,
+    /// Seeds.
+    pub runs: u64,
+    /// Mean over the runs at the end, 0 to 1.
+    pub test_accuracy: f64,
+    /// Share of the runs that diverged, 0 to 1.
+    pub diverged: f64,
+}
+
+/// All published results of training: the stored ones of the official code.
+pub fn published() -> Vec<Published> {
+    let text = include_str!("published.csv");
+    csv::Reader::from_reader(text.as_bytes()).deserialize().map(|row| row.expect("a row of ours")).collect()
+}
+
+impl Training {
+    /// The published learning rate, else one that trains: 0.01 for SGD, 0.001 for Adam.
+    fn learning_rate_of(&self, unit: &TrainingUnit) -> f64 {
+        let tuned = || {
+            let same = |p: &&Published| {
+                p.network == unit.network && p.optimizer == unit.optimizer.to_string() && p.beta == 0.0
+            };
+            let rows = published();
+            let exact = rows.iter().filter(same).find(|p| p.bits == unit.bits());
+            exact.or(rows.iter().find(same)).map(|p| p.learning_rate)
+        };
+        self.learning_rate.or_else(tuned).unwrap_or(match unit.optimizer {
+            Algorithm::Sgd => 0.01,
+            Algorithm::Adam => 0.001,
+        })
+    }
+
+    fn optimizer(&self, unit: &TrainingUnit) -> OptimizerOptions {
+        let learning_rate = self.learning_rate_of(unit);
+        let options: OptimizerOptions = match unit.optimizer {
+            Algorithm::Sgd => {
+                SgdOptions { learning_rate, momentum: 0.9, weight_decay: 5e-4, ..Default::default() }.into()
+            }
+            Algorithm::Adam => AdamOptions { learning_rate, ..Default::default() }.into(),
+        };
+        OptimizerOptions { grad_scaler: unit.precision.is_mixed().then(GradScaler::default), ..options }
+    }
+}
+
+impl Experiment for Training {
+    type Unit = TrainingUnit;
+
+    fn name(&self) -> &'static str {
+        "training"
+    }
+
+    /// Seed by seed, so that an interrupted grid is complete for the first seeds.
+    fn units(&self) -> Vec<TrainingUnit> {
+        let mut units = Vec::new();
+        for &seed in &self.seeds {
+            for network in &self.networks {
+                for &optimizer in &self.optimizers {
+                    for &precision in &self.precisions {
+                        for &composition in &self.compositions {
+                            let unit = |&beta: &f64| TrainingUnit {
+                                network: network.clone(),
+                                precision,
+                                optimizer,
+                                composition,
+                                beta,
+                                seed,
+                            };
+                            units.extend(self.betas.iter().map(unit));
+                        }
+                    }
+                }
+            }
+        }
+        units
+    }
+
+    fn settings(&self, engine: &Engine, unit: &TrainingUnit) -> Columns {
+        let [train, test] = [&self.data.train, &self.data.test];
+        common_settings(self.name(), engine, unit.precision.storage)
+            .with("dataset", train.name.as_str())
+            .with("data", format!("{:08x}-{:08x}", train.fingerprint(), test.fingerprint()))
+            .with("images", train.len())
+            .with("test_images", test.len())
+            .with("augmentation", format!("{:?}", self.augmentation))
+            .with("network", unit.network.as_str())
+            .with("precision", unit.precision.to_string())
+            .with("bits", u64::from(unit.bits()))
+            .with("optimizer", unit.optimizer.to_string())
+            .with("composition", unit.composition.to_string())
+            .with("beta", unit.beta)
+            .with("seed", unit.seed)
+            .with("epochs", self.epochs)
+            .with("batch_size", self.batch_size)
+            .with("learning_rate", self.learning_rate_of(unit))
+    }
+
+    fn measure(&self, engine: &Engine, unit: &TrainingUnit, progress: &mut Progress) -> Result<Vec<Columns>> {
+        let data = &self.data.train;
+        let options = zoo::Options { classes: data.classes, input: Some(data.shape), ..Default::default() };
+        let graph = zoo::by_name(&unit.network, &options)?;
+        let options = NetworkOptions {
+            precision: unit.precision,
+            seed: unit.seed,
+            initialization: zoo::published_initialization(&unit.network, Default::default())?,
+        };
+        let mut network = Network::with_options(engine, &graph, &options)?;
+        network.set_kink(None, Kink::MaxPool(MaxPoolKink::beta(unit.beta, unit.composition)))?;
+        let mut optimizer = Optimizer::new(&mut network, self.optimizer(unit))?;
+        let schedule = Schedule::Cosine { t_max: self.epochs as u64, eta_min: 0.0 };
+        let total = (self.epochs * data.len().div_ceil(self.batch_size)) as u64;
+        let (mut course, mut done) = (Course::new(data.classes), 0);
+        let mut rows: Vec<Columns> = Vec::new();
+        for epoch in 1..=self.epochs as u64 {
+            optimizer.set_learning_rate(schedule.learning_rate(self.learning_rate_of(unit), epoch - 1))?;
+            let (mut sum, mut batches, mut skipped) = (0.0, 0, 0u64);
+            for indices in data.batches(self.batch_size, unit.seed, epoch)? {
+                let dtype = unit.precision.storage;
+                let (x, labels) =
+                    data.augmented_batch(&indices, dtype, &self.augmentation, unit.seed, epoch)?;
+                skipped += u64::from(optimizer.train_step(&mut network, x.view(), &labels)?.skipped);
+                let loss = network.loss()?;
+                (sum, batches, done) = (sum + loss, batches + 1, done + 1);
+                progress.tell(done, total)?;
+                // Nothing comes back from there.
+                if !loss.is_finite() {
+                    break;
+                }
+            }
+            let train_loss = sum / f64::from(batches);
+            let (test_loss, accuracy) = test(&mut network, &self.data.test, self.batch_size)?;
+            let diverged = course.diverged(train_loss, test_loss, accuracy);
+            rows.push(
+                Columns::new()
+                    .with("epoch", epoch)
+                    .with("train_loss", train_loss)
+                    .with("test_loss", test_loss)
+                    .with("test_accuracy", accuracy)
+                    .with("skipped_steps", skipped)
+                    .with("diverged", diverged),
+            );
+            if !train_loss.is_finite() {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn page(&self, records: &[Record]) -> Result<Page> {
+        page(records)
+    }
+}
+
+/// The runs of all seeds with the same other settings.
+struct Group {
+    network: String,
+    optimizer: String,
+    bits: u32,
+    composition: String,
+    beta: f64,
+    accuracy: Spread,
+    diverged: usize,
+    published: Option<Published>,
+}
+
+impl Group {
+    fn of(records: &[&Record]) -> Group {
+        let s = &records[0].settings;
+        let last = || records.iter().filter_map(|r| r.rows.last());
+        let accuracies: Vec<f64> = last().map(|row| 100.0 * row.number("test_accuracy")).collect();
+        let (network, optimizer, beta) = (s.text("network"), s.text("optimizer"), s.number("beta"));
+        let (bits, composition) = (s.number("bits") as u32, s.text("composition"));
+        let same = |p: &Published| {
+            p.network == network
+                && p.optimizer == optimizer
+                && p.bits == bits
+                && p.beta == beta
+                && s.text("dataset").to_lowercase().replace(['-', '_'], "") == p.dataset
+        };
+        Group {
+            published: published().into_iter().find(same).filter(|_| composition == "coupled"),
+            network,
+            optimizer,
+            bits,
+            composition,
+            beta,
+            accuracy: Spread::of(&accuracies),
+            diverged: last().filter(|row| row.number("diverged") == 1.0).count(),
+        }
+    }
+
+    /// The published runs diverged, or did not, as more than half of ours.
+    fn agrees(&self) -> Option<bool> {
+        let published = self.published.as_ref()?;
+        Some((published.diverged > 0.5) == (2 * self.diverged > self.accuracy.count))
+    }
+
+    fn precision(&self) -> String {
+        if self.bits == 24 { "mixed".into() } else { self.bits.to_string() }
+    }
+}
+
+fn page(records: &[Record]) -> Result<Page> {
+    let key = |r: &Record| {
+        let s = &r.settings;
+        (["network", "optimizer", "bits", "composition"].map(|name| s.text(name)), s.number("beta").to_bits())
+    };
+    let group =
+        |of: ([String; 4], u64)| Group::of(&records.iter().filter(|r| key(r) == of).collect::<Vec<_>>());
+    let groups: Vec<Group> = distinct(records.iter().map(key)).into_iter().map(group).collect();
+    let row = |g: &Group| {
+        let percent = |p: &Published| format!("{:.2}", 100.0 * p.test_accuracy);
+        let diverged = match g.diverged {
+            0 => String::new(),
+            n => format!("{n} of {} diverged", g.accuracy.count),
+        };
+        let accuracy = Cell {
+            text: format!("{:.2}", g.accuracy.mean),
+            detail: diverged,
+            tone: if g.diverged > 0 { Tone::Bad } else { Tone::Plain },
+        };
+        let theirs = g.published.as_ref().map_or(Cell::default(), |p| Cell {
+            text: percent(p),
+            detail: if p.diverged > 0.0 {
+                format!("{:.0} % diverged", 100.0 * p.diverged)
+            } else {
+                String::new()
+            },
+            tone: Tone::Plain,
+        });
+        let agrees = g.agrees().map_or("", |agrees| if agrees { "yes" } else { "no" });
+        vec![
+            Cell::from(g.network.clone()),
+            Cell::from(g.precision()),
+            Cell::from(g.optimizer.clone()),
+            Cell::from(g.composition.clone()),
+            Cell::from(power_label(g.beta)),
+            accuracy,
+            Cell::from(format!("{:.2} to {:.2}", g.accuracy.low, g.accuracy.high)),
+            Cell::from(g.accuracy.count.to_string()),
+            theirs,
+            Cell::from(agrees.to_string()),
+        ]
+    };
+    let head = [
+        "network",
+        "bits",
+        "optimizer",
+        "composition",
+        "beta",
+        "test accuracy, %",
+        "lowest to highest",
+        "seeds",
+        "published, %",
+        "both diverge, or neither",
+    ];
+    let compared = groups.iter().filter_map(Group::agrees).count();
+    let agreeing = groups.iter().filter(|g| g.agrees() == Some(true)).count();
+    let mut verdict = Vec::new();
+    if compared > 0 {
+        verdict.push(format!(
+            "In {agreeing} of {compared} cells that were published, ours diverge where those did."
+        ));
+    }
+    let lines = |g: &Group| [g.network.clone(), g.optimizer.clone(), g.composition.clone()];
+    let betas = distinct(groups.iter().map(|g| g.beta));
+    let mut drawings = Vec::new();
+    for line in distinct(groups.iter().map(lines)) {
+        let here: Vec<&Group> = groups.iter().filter(|g| lines(g) == line).collect();
+        let series = distinct(here.iter().map(|g| g.precision())).into_iter().map(|precision| {
+            let points = here.iter().filter(|g| g.precision() == precision).map(|g| Point {
+                x: betas.iter().position(|b| *b == g.beta).expect("one of them") as f64,
+                y: g.accuracy.mean,
+                low: g.accuracy.low,
+                high: g.accuracy.high,
+                failed: g.diverged > 0,
+            });
+            let name = if precision == "mixed" { precision.clone() } else { format!("{precision} bits") };
+            Series { name, points: points.collect() }
+        });
+        drawings.push(chart(&Chart {
+            mark: Default::default(),
+            title: line.join(", "),
+            x_label: "beta".into(),
+            y_label: "test accuracy, %".into(),
+            x_ticks: betas.iter().enumerate().map(|(i, b)| (i as f64, power_label(*b))).collect(),
+            y_range: (0.0, 100.0),
+            reference: None,
+            failure: "a run diverged".into(),
+            series: series.collect(),
+        })?);
+    }
+    let first = &records[0].settings;
+    Ok(Page {
+        title: format!("Training under different Jacobians of max pooling, {}", first.text("dataset")),
+        question: "Does the accuracy of a trained network depend on what the backward pass computes where windows tie?".into(),
+        verdict,
+        tables: vec![Table {
+            caption: format!("After {} epochs of {} images", first.text("epochs"), first.text("images")),
+            head: head.map(String::from).to_vec(),
+            rows: groups.iter().map(row).collect(),
+        }],
+        figures: vec![Figure {
+            drawings,
+            caption: "Mean over the seeds; whiskers from the lowest to the highest.".into(),
+        }],
+        definitions: vec![
+            ("diverged".into(), "a loss was not finite; or at the end the accuracy is below twice that of guessing, after the \
+                training loss had risen by more than 5 % above its lowest".into()),
+            ("published".into(), "the stored results of the official code, at its number of epochs".into()),
+        ],
+        ..Page::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_table_is_whole() {
+        let rows = published();
+        assert_eq!(rows.len(), 144);
+        let lenet = rows.iter().find(|p| p.network == "lenet5" && p.bits == 16 && p.beta == 1e3).unwrap();
+        assert_eq!((lenet.learning_rate, lenet.diverged, lenet.test_accuracy), (0.0232649, 1.0, 0.098));
+        assert!(rows.iter().all(|p| (0.0..=1.0).contains(&p.test_accuracy) && p.runs > 0));
+        // Every network but that of ImageNet is in the zoo under its name.
+        assert!(rows.iter().all(|p| zoo::by_name(&p.network, &Default::default()).is_ok()));
+    }
+}
