@@ -506,6 +506,32 @@ fn digits_are_balanced_and_stand_on_a_flat_background() {
 }
 
 #[test]
+fn shapes_depend_on_seed_and_index_only() {
+    let shapes = synthetic::shapes(300, 3);
+    assert_eq!((shapes.shape, shapes.classes), ([3, 32, 32], 10));
+    assert_eq!(shapes, synthetic::shapes(400, 3).take(300));
+    assert_ne!(shapes.images, synthetic::shapes(300, 4).images);
+    // Frozen: tables made with this data must stay comparable.
+    assert_eq!(format!("{:08x}", synthetic::shapes(100, 1).fingerprint()), "c62d159f");
+}
+
+#[test]
+fn shapes_are_balanced_and_half_of_them_flat() {
+    let shapes = synthetic::shapes(1000, 0);
+    let counts = counts(&shapes);
+    assert!(counts.iter().all(|count| (70..130).contains(count)), "{counts:?}");
+    // A colour that fills a tenth of the image or more, and another one.
+    let flat = |i: usize| {
+        let mut pixels: Vec<[u8; 3]> = (0..1024).map(|p| pixel(&shapes, i, p / 32, p % 32)).collect();
+        pixels.sort_unstable();
+        let runs: Vec<usize> = pixels.chunk_by(|a, b| a == b).map(<[_]>::len).collect();
+        runs.into_iter().filter(|&run| run > 50).count() >= 2
+    };
+    let flat = (0..1000).filter(|&i| flat(i)).count();
+    assert!((440..560).contains(&flat), "{flat}");
+}
+
+#[test]
 fn batches_fit_the_networks() {
     let digits = synthetic::digits(10, 0);
     for dtype in DType::ALL {
