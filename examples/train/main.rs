@@ -250,7 +250,7 @@ fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         ScheduleName::Cosine => Schedule::Cosine { t_max: args.epochs.max(1), eta_min: 0.0 },
     };
     let augmentation = if args.augment {
-        Augmentation { crop_padding: 4, horizontal_flip: true }
+        Augmentation { resized_crop: None, crop_padding: 4, horizontal_flip: true }
     } else {
         Augmentation::default()
     };

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::handle::{self, Handle, Object};
 #[cfg(not(feature = "lab"))]
-use super::no_lab::{self as source, Augmentation, Dataset};
+use super::no_lab::{self as source, Augmentation, Dataset, image_folder::ImageFolderOptions};
 use super::options::{self, Growable};
 use super::progress::{listener, tb_progress_callback};
 use super::status::tb_status;
@@ -11,7 +11,7 @@ use super::view::{Borrows, tb_view_mut};
 use super::zoo::sample_shape;
 use super::{Failure, copy_text, guard, non_null, non_null_mut, string};
 #[cfg(feature = "lab")]
-use crate::data::{self as source, Augmentation, Dataset};
+use crate::data::{self as source, Augmentation, Dataset, image_folder::ImageFolderOptions};
 use crate::error::Error;
 use crate::progress::Progress;
 
@@ -133,7 +133,11 @@ unsafe impl Growable for tb_augmentation {
 
 impl tb_augmentation {
     pub(super) fn changes(&self) -> Augmentation {
-        Augmentation { crop_padding: self.crop_padding, horizontal_flip: self.horizontal_flip != 0 }
+        Augmentation {
+            resized_crop: None,
+            crop_padding: self.crop_padding,
+            horizontal_flip: self.horizontal_flip != 0,
+        }
     }
 }
 
@@ -195,8 +199,13 @@ pub unsafe extern "C" fn tb_dataset_open(
         let path = string(path, "path")?;
         let o = options::read(options, "options")?;
         let mut listener = listener(progress, user_data);
-        let per_class = (o.limit_per_class != 0).then_some(o.limit_per_class);
-        let split = source::load_with(path, o.image_size, per_class, &mut Progress::new(&mut listener))?;
+        let photos = ImageFolderOptions {
+            size: o.image_size,
+            resize: None,
+            limit_per_class: (o.limit_per_class != 0).then_some(o.limit_per_class),
+            from_files: false,
+        };
+        let split = source::load_with(path, &photos, &mut Progress::new(&mut listener))?;
         let limit = if o.limit == 0 { usize::MAX } else { o.limit };
         *train = create(split.train.take(limit));
         *test = create(split.test.take(limit));
