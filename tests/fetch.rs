@@ -36,10 +36,12 @@ enum Manner {
     Status(u16),
 }
 
+/// Path and range of each request.
+type Requests = Mutex<Vec<(String, Option<u64>)>>;
+
 struct Server {
     url: String,
-    /// Path and range of each request.
-    seen: Arc<Mutex<Vec<(String, Option<u64>)>>>,
+    seen: Arc<Requests>,
 }
 
 impl Server {
@@ -66,11 +68,7 @@ impl Server {
     }
 }
 
-fn answer(
-    mut stream: TcpStream,
-    files: &[(String, Vec<u8>, Manner)],
-    log: &Mutex<Vec<(String, Option<u64>)>>,
-) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, files: &[(String, Vec<u8>, Manner)], log: &Requests) -> std::io::Result<()> {
     let (mut path, mut from) = (String::new(), None);
     for line in BufReader::new(stream.try_clone()?).lines() {
         let line = line?;
