@@ -27,7 +27,8 @@ struct Args {
     /// A network of the zoo; `_bn` behind its name means batch normalisation
     #[arg(long, default_value = "lenet5", value_name = "NAME")]
     network: String,
-    /// Folder with MNIST, CIFAR-10 or photos; without it: drawn digits, for lenet5 alone
+    /// Folder with MNIST, Fashion-MNIST, CIFAR-10, SVHN or photos; without it: drawn digits for lenet5, drawn shapes in
+    /// colour for the others
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Side of the images of a folder of photos
@@ -73,7 +74,8 @@ fn main() -> ExitCode {
 fn census(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let Split { train, .. } = match &args.data {
         Some(folder) => data::load(folder, args.size)?,
-        None => synthetic::embedded(args.batches * args.batch_size, 1),
+        None if args.network.starts_with("lenet") => synthetic::embedded(args.batches * args.batch_size, 1),
+        None => synthetic::embedded_colour(args.batches * args.batch_size, 1),
     };
     let engine = Engine::new(&EngineOptions { device: args.device, ..Default::default() })?;
     let options = zoo::Options { classes: train.classes, input: Some(train.shape), ..Default::default() };

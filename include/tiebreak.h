@@ -55,9 +55,9 @@
 #define TB_TIES_TENSOR 4611686018427387904
 
 /**
- * Labelled images, 8 bits a channel, in host memory. Created by `tb_dataset_open`, `tb_dataset_digits` or
- * `tb_dataset_create`, given back by `tb_dataset_free`. It never changes. In a build without the feature `lab` those three
- * give `TB_STATUS_UNSUPPORTED`.
+ * Labelled images, 8 bits a channel, in host memory, or photos whose files each batch reads. Created by `tb_dataset_open`,
+ * `tb_dataset_digits`, `tb_dataset_shapes` or `tb_dataset_create`, given back by `tb_dataset_free`. It never changes. In a
+ * build without the feature `lab` those four give `TB_STATUS_UNSUPPORTED`.
  */
 typedef struct tb_dataset tb_dataset;
 
@@ -1060,11 +1060,25 @@ typedef struct tb_dataset_options {
      * Keeps the first so many images of each part; 0, the default, keeps all.
      */
     size_t limit;
+    /**
+     * Photos in folders: what the shorter side becomes before the centre is cut out, at least `image_size`; 0, the default:
+     * `image_size`. ImageNet is usually tested with 256 for 224.
+     */
+    size_t resize;
+    /**
+     * Photos in folders: not 0 reads the files anew for each batch, instead of all of them once into memory; default 0.
+     * A `resized_crop` then cuts from the whole photo instead of the centre that is in memory.
+     */
+    int32_t from_files;
+    /**
+     * 0.
+     */
+    int32_t reserved;
 } tb_dataset_options;
 
 /**
- * Random changes of training images, as torchvision's RandomCrop with padding and RandomHorizontalFlip; what happens to
- * an image depends on seed, epoch and its index alone. `tb_augmentation_init` sets the defaults.
+ * Random changes of training images, as torchvision's RandomResizedCrop, RandomCrop with padding and RandomHorizontalFlip,
+ * in this order; what happens to an image depends on seed, epoch and its index alone. `tb_augmentation_init` sets the defaults.
  */
 typedef struct tb_augmentation {
     /**
@@ -1080,9 +1094,9 @@ typedef struct tb_augmentation {
      */
     int32_t horizontal_flip;
     /**
-     * 0.
+     * Not 0: takes a random rectangle of the image, resized to the size of the data set's images; default 0.
      */
-    int32_t reserved;
+    int32_t resized_crop;
     /**
      * Seed; default 0.
      */
@@ -1091,6 +1105,14 @@ typedef struct tb_augmentation {
      * Epoch: other draws in each; default 0.
      */
     uint64_t epoch;
+    /**
+     * Of `resized_crop`: least and largest share of the area, in (0, 1], uniform between them; default 0.08 and 1.
+     */
+    double scale[2];
+    /**
+     * Of `resized_crop`: least and largest ratio of width to height, above 0, its logarithm uniform; default 3/4 and 4/3.
+     */
+    double ratio[2];
 } tb_augmentation;
 
 /**
@@ -2777,8 +2799,9 @@ tb_status tb_dataset_options_init(struct tb_dataset_options *options, size_t str
 tb_status tb_augmentation_init(struct tb_augmentation *augmentation, size_t struct_size);
 
 /**
- * Reads whichever data set a folder holds: MNIST or what has its IDX files (Fashion-MNIST), CIFAR-10's binary version, or
- * photos (JPEG, PNG) in one folder per class below `train` and `val` or `test`.
+ * Reads whichever data set a folder holds: MNIST or Fashion-MNIST (IDX; told by `fashion` in the name of the folder or of
+ * the one that it is in), CIFAR-10's binary version, SVHN (`*_32x32.mat`; trains on `extra`, or `train` where that is not
+ * there), or photos (JPEG, PNG) in one folder per class below `train` and `val` or `test`.
  *
  * @param path       the folder
  * @param options    NULL for the defaults
@@ -2808,6 +2831,23 @@ tb_status tb_dataset_open(const char *path,
  * @return `TB_STATUS_CANCELLED`, `TB_STATUS_OUT_OF_MEMORY`; `TB_STATUS_UNSUPPORTED` in a build without the feature `lab`
  */
 tb_status tb_dataset_digits(size_t count,
+                            uint64_t seed,
+                            tb_progress_callback progress,
+                            void *user_data,
+                            struct tb_dataset **dataset);
+
+/**
+ * Draws coloured shapes `[3, 32, 32]` of ten classes, a stand-in for CIFAR-10 that needs no file. Image i depends on the
+ * seed and i alone; take disjoint seeds for training and testing.
+ *
+ * @param count      number of images
+ * @param seed       seed
+ * @param progress   hears of images drawn; NULL: nobody
+ * @param user_data  passed to progress
+ * @param dataset    out: the handle; free it with `tb_dataset_free`. NULL on failure.
+ * @return `TB_STATUS_CANCELLED`, `TB_STATUS_OUT_OF_MEMORY`; `TB_STATUS_UNSUPPORTED` in a build without the feature `lab`
+ */
+tb_status tb_dataset_shapes(size_t count,
                             uint64_t seed,
                             tb_progress_callback progress,
                             void *user_data,
@@ -2869,7 +2909,8 @@ tb_status tb_dataset_order(const struct tb_dataset *dataset,
  * @param augmentation  NULL: the images as they are
  * @param x             out: `[count, C, H, W]`, f16, f32 or f64; host memory or a `tb_tensor`
  * @param labels        out: `count` class numbers
- * @return `TB_STATUS_INVALID_ARGUMENT` for an index that is none
+ * @return `TB_STATUS_INVALID_ARGUMENT` for an index that is none; `TB_STATUS_IO`, `TB_STATUS_FORMAT` for a photo that is read
+ *         now and cannot be
  */
 tb_status tb_dataset_batch(const struct tb_dataset *dataset,
                            const size_t *indices,

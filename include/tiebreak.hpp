@@ -901,13 +901,16 @@ struct Schedule {
 
 /// See tb_dataset_options.
 struct DatasetOptions {
-    std::size_t image_size, limit_per_class, limit;
+    std::size_t image_size, limit_per_class, limit, resize;
+    bool from_files;
 
     DatasetOptions() {
         const auto o = detail::defaults(tb_dataset_options_init);
         image_size = o.image_size;
         limit_per_class = o.limit_per_class;
         limit = o.limit;
+        resize = o.resize;
+        from_files = o.from_files != 0;
     }
 
     tb_dataset_options c() const {
@@ -915,6 +918,8 @@ struct DatasetOptions {
         o.image_size = image_size;
         o.limit_per_class = limit_per_class;
         o.limit = limit;
+        o.resize = resize;
+        o.from_files = from_files;
         return o;
     }
 };
@@ -922,23 +927,29 @@ struct DatasetOptions {
 /// See tb_augmentation; none by default.
 struct Augmentation {
     std::size_t crop_padding;
-    bool horizontal_flip;
+    bool horizontal_flip, resized_crop;
     std::uint64_t seed, epoch;
+    std::array<double, 2> scale, ratio;
 
     Augmentation() {
         const auto a = detail::defaults(tb_augmentation_init);
         crop_padding = a.crop_padding;
         horizontal_flip = a.horizontal_flip != 0;
+        resized_crop = a.resized_crop != 0;
         seed = a.seed;
         epoch = a.epoch;
+        scale = {a.scale[0], a.scale[1]};
+        ratio = {a.ratio[0], a.ratio[1]};
     }
 
     tb_augmentation c() const {
         auto a = detail::defaults(tb_augmentation_init);
         a.crop_padding = crop_padding;
         a.horizontal_flip = horizontal_flip;
+        a.resized_crop = resized_crop;
         a.seed = seed;
         a.epoch = epoch;
+        for (std::size_t i = 0; i < 2; i++) a.scale[i] = scale[i], a.ratio[i] = ratio[i];
         return a;
     }
 };
@@ -1405,12 +1416,12 @@ inline Result<void*> dlpack_export(const View& view, bool versioned) {
     return detail::finish(std::move(error), managed);
 }
 
-/// Labelled images in host memory; see tb_dataset.
+/// Labelled images; see tb_dataset.
 class Dataset {
   public:
     struct Parts;
 
-    /// Whichever data set a folder holds: MNIST, CIFAR-10, or photos in folders.
+    /// Whichever data set a folder holds: MNIST, Fashion-MNIST, CIFAR-10, SVHN, or photos in folders.
     static Result<Parts> open(const std::string& path, const DatasetOptions& options = {},
                               const Progress& progress = {});
     /// Digits [1, 28, 28] drawn from a seed.
@@ -1418,6 +1429,14 @@ class Dataset {
         detail::Listener listener(progress);
         tb_dataset* handle = nullptr;
         auto error = TIEBREAK_CALL(tb_dataset_digits, count, seed, listener.callback(), &listener, &handle);
+        listener.rethrow();
+        return detail::finish(std::move(error), Dataset(handle));
+    }
+    /// Coloured shapes [3, 32, 32] drawn from a seed.
+    static Result<Dataset> shapes(std::size_t count, std::uint64_t seed, const Progress& progress = {}) {
+        detail::Listener listener(progress);
+        tb_dataset* handle = nullptr;
+        auto error = TIEBREAK_CALL(tb_dataset_shapes, count, seed, listener.callback(), &listener, &handle);
         listener.rethrow();
         return detail::finish(std::move(error), Dataset(handle));
     }

@@ -11,6 +11,7 @@ mod error;
 mod kink;
 pub mod net;
 mod precision;
+mod prefetch;
 mod progress;
 pub mod shape;
 mod tensor;
@@ -37,6 +38,7 @@ pub use engine::{
 pub use error::{Error, Result, Status};
 pub use kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, NormPoolKink, ReluKink};
 pub use precision::{Accumulate, Format, Precision, ReductionOrder, Rounding, Simulated};
+pub use prefetch::Prefetch;
 pub use progress::{Listener, Progress};
 pub use tensor::{Bytes, BytesMut, DeviceBytes, Tensor, View, ViewMut};
 

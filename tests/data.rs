@@ -1,19 +1,21 @@
-//! Data sets: reading the files of MNIST and CIFAR-10 and folders of photos, augmentation, and the digits that need
-//! no file.
+//! Data sets: reading the files of MNIST, CIFAR-10 and SVHN and folders of photos, augmentation, and the images that
+//! need no file.
 #![cfg(feature = "lab")]
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use image::{ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use tempfile::TempDir;
 use tiebreak::data::image_folder::{self, ImageFolderOptions};
-use tiebreak::data::{self, Augmentation, Dataset, cifar10, mnist, synthetic};
-use tiebreak::{DType, Error, Result};
+use tiebreak::data::{
+    self, Augmentation, Batches, Dataset, ResizedCrop, Split, cifar10, mnist, svhn, synthetic,
+};
+use tiebreak::{DType, Error, Prefetch, Result};
 
 const IMAGE: usize = 28 * 28;
 
@@ -104,6 +106,27 @@ fn a_folder_is_found_under_the_usual_names() {
     assert_eq!((mnist.train.len(), mnist.test.len()), (2, 1));
     assert_eq!(data::load(dir.path(), 8).unwrap(), mnist);
     assert!(matches!(mnist::load(dir.path().join("nowhere")), Err(Error::Io { .. })));
+}
+
+#[test]
+fn fashion_mnist_is_told_by_its_folder() {
+    let root = tempfile::tempdir().unwrap();
+    for (folder, name) in [
+        ("fashion_mnist", "fashion-mnist"),
+        ("FashionMNIST/raw", "fashion-mnist"),
+        ("MNIST/raw", "mnist"),
+        ("fashion/other/mnist", "mnist"),
+    ] {
+        let dir = root.path().join(folder);
+        fs::create_dir_all(&dir).unwrap();
+        for part in ["train", "t10k"] {
+            fs::write(dir.join(format!("{part}-images-idx3-ubyte")), images(1)).unwrap();
+            fs::write(dir.join(format!("{part}-labels-idx1-ubyte")), labels(&[9])).unwrap();
+        }
+        let Split { train, test } = data::load(&dir, 8).unwrap();
+        assert_eq!((train.name.as_str(), test.name.as_str()), (name, name), "{folder}");
+        assert_eq!((train.mean(), train.std()), (&[0.5][..], &[0.5][..]));
+    }
 }
 
 #[test]
@@ -256,6 +279,191 @@ fn real_cifar10() {
     assert_eq!(sums, [1_288_517_123, 1_262_189_222, 1_167_674_233]);
 }
 
+/// An element of a MAT-file: type, size, contents, filled up to 8 bytes.
+fn element(kind: u32, contents: &[u8]) -> Vec<u8> {
+    let mut element = [kind, contents.len() as u32].map(u32::to_le_bytes).concat();
+    element.extend(contents);
+    element.resize(element.len().next_multiple_of(8), 0);
+    element
+}
+
+/// A matrix of unsigned bytes, its name as short as MATLAB writes it.
+fn matrix(name: u8, dims: &[i32], values: &[u8]) -> Vec<u8> {
+    let dims: Vec<u8> = dims.iter().flat_map(|d| d.to_le_bytes()).collect();
+    let name = [1, 0, 1, 0, name, 0, 0, 0];
+    let parts = [element(6, &[9, 0, 0, 0, 0, 0, 0, 0]), element(5, &dims), name.to_vec(), element(2, values)];
+    element(14, &parts.concat())
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = ZlibEncoder::new(Vec::new(), Compression::fast());
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
+}
+
+/// A compressed element, which is not filled up.
+fn compressed(contents: &[u8]) -> Vec<u8> {
+    let zipped = zlib(contents);
+    [&[15, zipped.len() as u32].map(u32::to_le_bytes).concat(), zipped.as_slice()].concat()
+}
+
+fn mat(elements: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = b"MATLAB 5.0 MAT-file, made by a test".to_vec();
+    file.resize(124, b' ');
+    file.extend([0, 1, b'I', b'M']);
+    file.extend(elements.concat());
+    file
+}
+
+/// Pixel (y, x) of a channel of image `i`.
+fn house(i: usize, channel: usize, y: usize, x: usize) -> u8 {
+    (50 * i + 100 * channel + 3 * y + x) as u8
+}
+
+/// `X` of so many images, row index first.
+fn houses(count: usize) -> Vec<u8> {
+    let pixel = |p: usize| house(p / 3072, p / 1024 % 3, p % 32, p / 32 % 32);
+    matrix(b'X', &[32, 32, 3, count as i32], &(0..count * 3072).map(pixel).collect::<Vec<_>>())
+}
+
+fn numbers(labels: &[u8]) -> Vec<u8> {
+    matrix(b'y', &[labels.len() as i32, 1], labels)
+}
+
+#[test]
+fn svhn_is_read_compressed_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("some.mat");
+    let other = matrix(b'z', &[1, 1], &[7]);
+    let (x, y) = (houses(3), numbers(&[1, 10, 9]));
+    let mut read = Vec::new();
+    for elements in [
+        vec![x.clone(), y.clone()],
+        vec![compressed(&y), compressed(&other), compressed(&x)],
+        vec![other.clone(), compressed(&x), element(99, b"unknown"), y.clone()],
+    ] {
+        fs::write(&file, mat(&elements)).unwrap();
+        read.push(svhn::read(&file).unwrap());
+    }
+    let data = &read[0];
+    assert_eq!((data.shape, data.classes, data.len()), ([3, 32, 32], 10, 3));
+    assert_eq!(data.labels, [1, 0, 9]);
+    for (i, y, x) in [(0, 0, 0), (1, 31, 2), (2, 5, 30)] {
+        assert_eq!(pixel(data, i, y, x), [0, 1, 2].map(|channel| house(i, channel, y, x)));
+    }
+    assert_eq!((data.mean(), data.std()), (&[0.5; 3][..], &[0.5; 3][..]));
+    assert_eq!([&read[1], &read[2]], [data; 2]);
+    // One image, of three dimensions.
+    let one = matrix(b'X', &[32, 32, 3], &vec![4; 3072]);
+    fs::write(&file, mat(&[compressed(&one), matrix(b'y', &[1, 1], &[10])])).unwrap();
+    assert_eq!(svhn::read(&file).unwrap().labels, [0]);
+}
+
+#[test]
+fn svhn_trains_on_extra_where_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, labels: &[u8]| {
+        let file = mat(&[compressed(&houses(labels.len())), compressed(&numbers(labels))]);
+        fs::write(dir.path().join(name), file).unwrap();
+    };
+    let missing = |file: &str| match data::load(dir.path(), 8).unwrap_err() {
+        Error::Io { path, message } => assert!(path == dir.path() && message.contains(file), "{message}"),
+        other => panic!("{other:?}"),
+    };
+    put("test_32x32.mat", &[1]);
+    missing("extra_32x32.mat or train_32x32.mat");
+    put("train_32x32.mat", &[2, 3]);
+    let data = data::load(dir.path(), 8).unwrap();
+    assert_eq!((data.train.name.as_str(), data.train.labels), ("svhn (train)", vec![2, 3]));
+    assert_eq!((data.test.name.as_str(), data.test.labels), ("svhn", vec![1]));
+    put("extra_32x32.mat", &[4, 5, 6]);
+    let train = svhn::load(dir.path()).unwrap().train;
+    assert_eq!((train.name.as_str(), train.labels), ("svhn (extra)", vec![4, 5, 6]));
+    fs::remove_file(dir.path().join("test_32x32.mat")).unwrap();
+    missing("test_32x32.mat");
+}
+
+#[test]
+fn damaged_svhn_files_are_refused_with_file_and_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let refusal = |bytes: &[u8]| {
+        fs::write(dir.path().join("bad.mat"), bytes).unwrap();
+        format_error("bad.mat", svhn::read(dir.path().join("bad.mat")))
+    };
+    let contains = |bytes: &[u8], parts: &[&str]| {
+        let message = refusal(bytes);
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    };
+    let (x, y) = (houses(2), numbers(&[1, 2]));
+    let plain = mat(&[x.clone(), y.clone()]);
+    contains(b"", &["byte 0", "128 bytes expected"]);
+    contains(&[b' '; 200], &["byte 124"]);
+    let at = |at: usize, bytes: &[u8]| {
+        let mut file = plain.clone();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        file
+    };
+    contains(&at(124, &[0, 2]), &["byte 124", "7.3"]);
+    contains(&at(124, b"\x01\x00MI"), &["byte 126", "big-endian"]);
+    contains(&plain[..128], &["byte 128", "named X"]);
+    contains(&plain[..130], &["byte 130", "7 bytes expected"]);
+    // Tag of the matrix, flags, dimensions, name, then the tag of the values.
+    contains(&plain[..140], &["byte 140", "ends here"]);
+    contains(&at(136, &[7]), &["byte 136", "type 7", "flags"]);
+    contains(&at(152, &[6]), &["byte 152", "dimensions"]);
+    contains(&at(156, &[200]), &["byte 152", "200 bytes", "at most 128"]);
+    contains(&at(160, &[31]), &["byte 184", "6144 bytes in X"]);
+    contains(&at(172, &[1]), &["byte 184", "6144 bytes in X"]);
+    contains(&at(160, &[255; 16]), &["byte 152", "impossible"]);
+    contains(&at(176, &[2]), &["byte 176", "name"]);
+    contains(&at(184, &[9]), &["byte 184", "type 9", "unsigned bytes"]);
+    contains(&plain[..5000], &["byte 5000", "6144 bytes expected"]);
+    let labels = plain.len() - 8;
+    contains(&at(labels + 1, &[11]), &[&format!("byte {}", labels + 1), "got 11"]);
+    contains(&mat(&[x.clone(), numbers(&[1, 2, 3])]), &["3 labels", "2 images", &format!("byte {labels}")]);
+    let small = matrix(b'X', &[16, 64, 3, 2], &[0; 6144]);
+    contains(&mat(&[small, y.clone()]), &["byte 192", "[16, 64, 3, 2]"]);
+
+    let zipped = mat(&[compressed(&x), compressed(&y)]);
+    let end = zipped.len();
+    contains(&zipped[..end - 3], &["compressed from byte", "damaged"]);
+    contains(&zipped[..500], &["of the data compressed from byte 136 on", "damaged"]);
+    let mut flipped = zipped.clone();
+    flipped[end - 1] ^= 1; // in the checksum
+    contains(&flipped, &["damaged"]);
+    contains(&mat(&[compressed(&x), compressed(&numbers(&[1, 0]))]), &["byte 57 of the data", "got 0"]);
+    contains(&mat(&[compressed(b"no matrix")]), &["byte 0 of the data compressed from byte 136 on"]);
+    // Cut anywhere or with any byte changed it is an error or other data, never a panic.
+    for i in (0..600).step_by(5) {
+        fs::write(dir.path().join("bad.mat"), &zipped[..i]).unwrap();
+        svhn::read(dir.path().join("bad.mat")).unwrap_err();
+        fs::write(dir.path().join("bad.mat"), at(i, &[255])).unwrap();
+        let _ = svhn::read(dir.path().join("bad.mat"));
+    }
+    assert!(
+        matches!(svhn::read(dir.path().join("none")), Err(Error::Io { path, .. }) if path.ends_with("none"))
+    );
+}
+
+#[test]
+fn real_svhn() {
+    let Some(dir) = real("svhn") else { return };
+    let test = svhn::read(dir.join("test_32x32.mat")).unwrap();
+    assert!(test.len() == 2000 || test.len() == 26_032, "{}", test.len());
+    let Split { train: first, test: rest } = test.clone().split_at(2000);
+    assert_eq!((first.len(), rest.len()), (2000, test.len() - 2000));
+    // 0 comes last in the file's own numbering.
+    assert_eq!(counts(&first), [138, 378, 302, 236, 199, 171, 152, 159, 138, 127]);
+    assert_eq!(first.labels[..10], [5, 2, 1, 0, 6, 1, 9, 1, 1, 8]);
+    // Transposed, or with planes mixed up, neighbours would differ far more than this.
+    let step = |from: usize, to: usize| -> f64 {
+        let image = |i| test.image(i).iter().map(|&v| f64::from(v)).collect::<Vec<_>>();
+        let steps = (0..100).map(image).map(|v| (v[from] - v[to]).abs());
+        steps.sum::<f64>() / 100.0
+    };
+    assert!(step(528, 529) < 20.0 && step(528, 560) < 20.0, "{} {}", step(528, 529), step(528, 560));
+}
+
 /// Writes an image file, with its folder.
 fn save(path: &Path, image: impl Into<image::DynamicImage>, format: ImageFormat) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -267,7 +475,7 @@ fn flat(colour: [u8; 3]) -> RgbImage {
 }
 
 fn at(size: usize) -> ImageFolderOptions {
-    ImageFolderOptions { size, limit_per_class: None }
+    ImageFolderOptions { size, ..Default::default() }
 }
 
 /// Red, green and blue of one pixel.
@@ -329,6 +537,114 @@ fn photos_are_resized_by_area_and_cut_in_the_centre() {
 }
 
 #[test]
+fn photos_read_from_files_are_those_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..6u32 {
+        let photo =
+            RgbImage::from_fn(20 + i, 30 - 2 * i, |x, y| Rgb([(9 * x) as u8, (8 * y) as u8, (40 * i) as u8]));
+        save(&dir.path().join(format!("{}/{i}.png", i % 2)), photo, ImageFormat::Png);
+    }
+    let read = |from_files| {
+        let options = ImageFolderOptions { resize: Some(14), from_files, ..at(12) };
+        image_folder::read(dir.path(), &options).unwrap()
+    };
+    let (stored, filed) = (read(false), read(true));
+    assert!(filed.images.is_empty() && filed.shape == stored.shape && filed.labels == stored.labels);
+    let all = [3, 0, 5, 1, 2, 4];
+    assert_eq!(filed.batch(&all, DType::F32).unwrap(), stored.batch(&all, DType::F32).unwrap());
+    // 14 pixels wide before the centre is cut out, so not the same as 12.
+    let narrow = image_folder::read(dir.path(), &at(12)).unwrap();
+    assert_ne!(narrow.batch(&all, DType::F32).unwrap(), stored.batch(&all, DType::F32).unwrap());
+    let flip = Augmentation { crop_padding: 2, horizontal_flip: true, ..Default::default() };
+    let both = [&filed, &stored].map(|data| data.augmented_batch(&all, DType::F16, &flip, 1, 2).unwrap());
+    assert_eq!(both[0], both[1]);
+    let parts = filed.clone().split_at(4);
+    assert_eq!((parts.train.len(), parts.test.len()), (4, 2));
+    assert_eq!(parts.test.batch(&[1], DType::F32).unwrap(), filed.batch(&[5], DType::F32).unwrap());
+    assert_ne!(filed.fingerprint(), stored.fingerprint());
+    assert_eq!(filed.fingerprint(), read(true).fingerprint());
+
+    let cut = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| filed.augmented_batch(&all, DType::F32, &image_folder::AUGMENTATION, 1, 2).unwrap())
+    };
+    assert_eq!(cut(1), cut(4));
+
+    // Whoever reads the file meets the damage.
+    let before = filed.fingerprint();
+    fs::write(dir.path().join("1/3.png"), "text").unwrap();
+    assert_ne!(filed.fingerprint(), before);
+    for threads in [1, 4] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        fs::write(dir.path().join("1/5.png"), "text").unwrap();
+        let result = pool.install(|| filed.batch(&[0, 5, 4], DType::F32));
+        assert!(format_error("1/5.png", result).contains("byte 0"));
+    }
+    let outside = ImageFolderOptions { resize: Some(11), ..at(12) };
+    assert!(matches!(image_folder::read(dir.path(), &outside),
+        Err(Error::InvalidArgument { argument, .. }) if argument == "resize"));
+}
+
+#[test]
+fn a_resized_crop_is_a_part_of_the_photo() {
+    let dir = tempfile::tempdir().unwrap();
+    // Red tells the column, green the row.
+    let photo = RgbImage::from_fn(200, 100, |x, y| Rgb([x as u8, 2 * y as u8, 77]));
+    save(&dir.path().join("a/photo.png"), photo, ImageFormat::Png);
+    let options = |from_files| ImageFolderOptions { from_files, ..at(32) };
+    let crop = ResizedCrop { scale: [0.1, 0.5], ratio: [0.8, 1.25] };
+    let augmentation = Augmentation { resized_crop: Some(crop), ..Default::default() };
+    let corners = |from_files, epoch| {
+        let data = image_folder::read(dir.path(), &options(from_files)).unwrap();
+        let data = data.with_normalization(&[0.0; 3], &[1.0 / 255.0; 3]).unwrap();
+        let (x, _) = data.augmented_batch(&[0], DType::F64, &augmentation, 1, epoch).unwrap();
+        let x = x.to_f64();
+        assert!(x[2048..].iter().all(|&v| (v - 77.0).abs() < 1e-9));
+        // Left, right, top, bottom in units of the whole.
+        [x[16 * 32] / 200.0, x[16 * 32 + 31] / 200.0, x[1024 + 16] / 200.0, x[1024 + 31 * 32 + 16] / 200.0]
+    };
+    let (mut left, mut right) = (f64::MAX, 0.0f64);
+    for epoch in 0..60 {
+        let [l, r, t, b] = corners(true, epoch);
+        // The outermost pixels of 32 lie half a pixel inside of the part.
+        let (width, height) = ((r - l) * 32.0 / 31.0, (b - t) * 32.0 / 31.0);
+        let (share, ratio) = (width * height, 2.0 * width / height);
+        assert!((0.08..0.55).contains(&share) && (0.7..1.4).contains(&ratio), "{l} {r} {t} {b}");
+        (left, right) = (left.min(l), right.max(r));
+        assert_eq!(corners(true, epoch), [l, r, t, b]);
+    }
+    assert!(left < 0.1 && right > 0.9, "{left} {right}");
+    // From memory it is a part of the square in the centre.
+    for epoch in 0..20 {
+        let [l, r, ..] = corners(false, epoch);
+        assert!(l > 0.24 && r < 0.76, "{l} {r}");
+    }
+}
+
+#[test]
+fn batches_are_the_same_ahead_of_the_step() {
+    let data = Arc::new(synthetic::shapes(50, 1));
+    let augmentation =
+        Augmentation { resized_crop: Some(ResizedCrop::USUAL), crop_padding: 4, horizontal_flip: true };
+    let source = data.clone();
+    let epoch = || {
+        let data = source.clone();
+        let batch =
+            move |indices: Vec<usize>| data.augmented_batch(&indices, DType::F16, &augmentation, 3, 1);
+        Batches::shuffled(50, 16, 3, 1).unwrap().map(batch)
+    };
+    let here: Result<Vec<_>> = epoch().collect();
+    let here = here.unwrap();
+    assert_eq!(here.iter().map(|(_, labels)| labels.len()).collect::<Vec<_>>(), [16, 16, 16, 2]);
+    let ahead: Result<Vec<_>> = Prefetch::new(epoch()).unwrap().collect();
+    assert_eq!(ahead.unwrap(), here);
+    let wrong = vec![vec![1], vec![50], vec![2]].into_iter();
+    let batches = Prefetch::new(wrong.map(move |indices| data.batch(&indices, DType::F32))).unwrap();
+    let results: Vec<bool> = batches.map(|batch| batch.is_ok()).collect();
+    assert_eq!(results, [true, false]);
+}
+
+#[test]
 fn an_image_folder_names_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let read = |size| image_folder::read(dir.path(), &at(size));
@@ -353,7 +669,8 @@ fn an_image_folder_names_what_is_wrong() {
         let end = if format == ImageFormat::Jpeg { bytes.len() - 1 } else { bytes.len() - 30 };
         for len in [0, 1, 2, 20, bytes.len() / 2, end] {
             fs::write(&file, &bytes[..len]).unwrap();
-            format_error(&format!("{class}/photo.jpg"), read(8));
+            let message = format_error(&format!("{class}/photo.jpg"), read(8));
+            assert!(message.contains("byte"), "{message}");
         }
         fs::write(&file, bytes).unwrap();
     }
@@ -422,7 +739,7 @@ static COLOURED: LazyLock<Dataset> = LazyLock::new(|| {
     data.with_normalization(&[0.1, 0.2, 0.3], &[0.5, 0.25, 0.125]).unwrap()
 });
 
-const CIFAR_LIKE: Augmentation = Augmentation { crop_padding: 4, horizontal_flip: true };
+const CIFAR_LIKE: Augmentation = cifar10::AUGMENTATION;
 
 #[test]
 fn augmented_images_are_shifted_mirrored_and_normalised_after_padding() {
@@ -471,7 +788,24 @@ fn augmentation_is_repeatable_image_by_image() {
     let nothing = data.augmented_batch(&[7, 3], DType::F32, &Augmentation::default(), 1, 2).unwrap();
     assert_eq!(nothing, data.batch(&[7, 3], DType::F32).unwrap());
 
-    let wide = |crop_padding| Augmentation { crop_padding, horizontal_flip: false };
+    let cut = |scale, ratio| {
+        let resized_crop = Some(ResizedCrop { scale, ratio });
+        data.augmented_batch(&[0], DType::F32, &Augmentation { resized_crop, ..Default::default() }, 0, 0)
+    };
+    assert!(cut([0.5, 1.0], [1.0, 1.0]).is_ok());
+    for (scale, ratio, name) in [
+        ([0.0, 1.0], [1.0, 1.0], "scale"),
+        ([0.5, 1.1], [1.0, 1.0], "scale"),
+        ([0.5, 0.4], [1.0, 1.0], "scale"),
+        ([f64::NAN, 1.0], [1.0, 1.0], "scale"),
+        ([0.5, 1.0], [0.0, 1.0], "ratio"),
+        ([0.5, 1.0], [1.0, f64::INFINITY], "ratio"),
+    ] {
+        let error = cut(scale, ratio).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { argument, .. } if argument == name), "{scale:?}");
+    }
+
+    let wide = |crop_padding| Augmentation { crop_padding, ..Augmentation::default() };
     assert!(data.augmented_batch(&[0], DType::F32, &wide(9), 0, 0).is_ok());
     let error = data.augmented_batch(&[0], DType::F32, &wide(10), 0, 0).unwrap_err();
     assert!(matches!(error, Error::InvalidArgument { argument, .. } if argument == "crop_padding"));
@@ -503,6 +837,32 @@ fn digits_are_balanced_and_stand_on_a_flat_background() {
     let windows = (0..100).flat_map(|i| (0..144).map(move |w| (i, 2 * (w / 12), 2 * (w % 12))));
     let ties = windows.filter(|&(i, y, x)| flat(digits.image(i), y, x)).count();
     assert!(ties > 144 * 100 / 5, "{ties} flat windows of {}", 144 * 100);
+}
+
+#[test]
+fn shapes_depend_on_seed_and_index_only() {
+    let shapes = synthetic::shapes(300, 3);
+    assert_eq!((shapes.shape, shapes.classes), ([3, 32, 32], 10));
+    assert_eq!(shapes, synthetic::shapes(400, 3).take(300));
+    assert_ne!(shapes.images, synthetic::shapes(300, 4).images);
+    // Frozen: tables made with this data must stay comparable.
+    assert_eq!(format!("{:08x}", synthetic::shapes(100, 1).fingerprint()), "c62d159f");
+}
+
+#[test]
+fn shapes_are_balanced_and_half_of_them_flat() {
+    let shapes = synthetic::shapes(1000, 0);
+    let counts = counts(&shapes);
+    assert!(counts.iter().all(|count| (70..130).contains(count)), "{counts:?}");
+    // A colour that fills a tenth of the image or more, and another one.
+    let flat = |i: usize| {
+        let mut pixels: Vec<[u8; 3]> = (0..1024).map(|p| pixel(&shapes, i, p / 32, p % 32)).collect();
+        pixels.sort_unstable();
+        let runs: Vec<usize> = pixels.chunk_by(|a, b| a == b).map(<[_]>::len).collect();
+        runs.into_iter().filter(|&run| run > 50).count() >= 2
+    };
+    let flat = (0..1000).filter(|&i| flat(i)).count();
+    assert!((440..560).contains(&flat), "{flat}");
 }
 
 #[test]

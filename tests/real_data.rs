@@ -65,7 +65,8 @@ fn vgg11_learns_cifar10_in_each_precision() {
 #[test]
 fn resnet50_and_densenet121_learn_photos() {
     let Some(folder) = shared("data/imagenette_tiny") else { return };
-    let options = image_folder::ImageFolderOptions { size: 64, limit_per_class: Some(2) };
+    let options =
+        image_folder::ImageFolderOptions { size: 64, limit_per_class: Some(2), ..Default::default() };
     let photos = image_folder::read(folder.join("train"), &options).unwrap();
     let all: Vec<usize> = (0..photos.len().min(12)).collect();
     let batches = vec![all; 3];

@@ -11,26 +11,31 @@ use std::time::Instant;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use tiebreak::data::{self, Augmentation, Batches, Dataset, Split, synthetic};
+use tiebreak::data::image_folder::{self, ImageFolderOptions};
+use tiebreak::data::{self, Augmentation, Batches, Dataset, Split, cifar10, synthetic};
 use tiebreak::net::{Initialization, Network, NetworkOptions, zoo};
 use tiebreak::train::{GradScaler, Optimizer, OptimizerOptions, ParameterGroup, Schedule};
 use tiebreak::{
-    AdamOptions, Composition, Device, Engine, EngineOptions, Kink, MaxPoolKink, Precision, ReluKink,
-    RmsPropOptions, SgdOptions,
+    AdamOptions, Composition, Device, Engine, EngineOptions, Kink, MaxPoolKink, Precision, Prefetch,
+    Progress, ReluKink, RmsPropOptions, SgdOptions,
 };
 
 const AFTER: &str = "Examples:
   train                                             LeNet-5 on drawn digits, which need no file: seconds
+  train --network vgg11_bn                          VGG11 on drawn shapes of 32x32 pixels, likewise: minutes
   train --data mnist --precision 16 --beta 100      LeNet-5 on MNIST in 16 bits, with beta * minimal + (1 - beta) * native
   train --network vgg11 --data cifar-10 --augment   VGG11 on CIFAR-10, as in the paper
   train --network resnet18_bn --data cifar-10 --precision mixed --device gpu
-  train --network resnet50_bn --variant imagenet --data imagenette --size 224 --batch-size 32
+  train --network vgg11 --data svhn                 SVHN; MNIST and Fashion-MNIST: --data mnist, --data fashion-mnist
+  train --network resnet50_bn --variant imagenet --data imagenette --size 224 --resize 256 --from-files \
+      --augment resized-crop --batch-size 32        photos, as in the paper
   train ... --save run.safetensors                  keeps the run after each epoch, and on Ctrl-C
   train ... --resume run.safetensors                goes on with it, with the same bits
   train ... --profile                               where the time of a step goes, layer by layer
 
-Data: a folder with MNIST's four IDX files, CIFAR-10's binary files, or a folder `train` and a folder `val` (or `test`) with
-one sub-folder of JPEG or PNG files per class.
+Data: a folder with the four IDX files of MNIST or (`fashion` is part of its name) Fashion-MNIST, CIFAR-10's binary files,
+SVHN's *_32x32.mat (trains on `extra`, or `train` where that is not there), or a folder `train` and a folder `val` (or `test`)
+with one sub-folder of JPEG or PNG files per class. `--example fetch` gets them.
 
 Precisions: 16, 32, 64, mixed (f16 on f32 master weights, with loss scaling), f16+narrow (sums in 16 bits too), and
 simulated: bf16, tf32, e4m3, e5m2, any e<bits>m<bits>, each also as e5m2:stochastic(<seed>).";
@@ -50,6 +55,14 @@ enum ScheduleName {
     Cosine,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Changes {
+    /// Random crops of the images padded by 4, and horizontal flips: CIFAR-10
+    Crop,
+    /// Random parts, resized, and horizontal flips: photos
+    ResizedCrop,
+}
+
 #[derive(Parser)]
 #[command(version, about = "Trains a network of the zoo, in any precision, under any choice at its kinks.", after_help = AFTER)]
 struct Args {
@@ -63,15 +76,21 @@ struct Args {
     /// Initial weights: pytorch, kaiming_uniform_fan_in, kaiming_normal_fan_out, ... [default: the published code's]
     #[arg(long, value_name = "NAME")]
     initialization: Option<Initialization>,
-    /// Folder with the data; without it: drawn digits, for lenet5 alone
+    /// Folder with the data; without it: drawn digits for lenet5, drawn shapes in colour for the others
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Side of the images of a folder of photos
     #[arg(long, default_value_t = 64, value_name = "N")]
     size: usize,
-    /// Random crops of the training images (padded by 4) and horizontal flips
+    /// What their shorter side becomes before the centre is cut out [default: that of --size]
+    #[arg(long, value_name = "N")]
+    resize: Option<usize>,
+    /// Reads photos anew for each batch, instead of all of them once into memory
     #[arg(long)]
-    augment: bool,
+    from_files: bool,
+    /// Random changes of the training images; without a name: crop
+    #[arg(long, value_enum, value_name = "NAME", num_args = 0..=1, default_missing_value = "crop")]
+    augment: Option<Changes>,
     /// Where to compute: auto, cpu or gpu
     #[arg(long, default_value = "auto", value_name = "NAME")]
     device: Device,
@@ -153,8 +172,17 @@ fn main() -> ExitCode {
 
 fn open(args: &Args) -> tiebreak::Result<Split> {
     let Split { train, test } = match &args.data {
-        Some(folder) => data::load(folder, args.size)?,
-        None => synthetic::embedded(6400, 2000),
+        Some(folder) => {
+            let photos = ImageFolderOptions {
+                size: args.size,
+                resize: args.resize,
+                from_files: args.from_files,
+                ..Default::default()
+            };
+            data::load_with(folder, &photos, &mut Progress::silent())?
+        }
+        None if args.network.starts_with("lenet") => synthetic::embedded(6400, 2000),
+        None => synthetic::embedded_colour(6400, 2000),
     };
     let all = usize::MAX;
     Ok(Split {
@@ -184,6 +212,7 @@ fn optimizer_options(args: &Args) -> OptimizerOptions {
 
 fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let Split { train, test } = open(args)?;
+    let [train, test] = [train, test].map(Arc::new);
     let engine =
         Engine::new(&EngineOptions { device: args.device, threads: args.threads, ..Default::default() })?;
     let options = zoo::Options {
@@ -249,10 +278,10 @@ fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         ScheduleName::Step => Schedule::Step { step_size: 30, gamma: 0.1 },
         ScheduleName::Cosine => Schedule::Cosine { t_max: args.epochs.max(1), eta_min: 0.0 },
     };
-    let augmentation = if args.augment {
-        Augmentation { crop_padding: 4, horizontal_flip: true }
-    } else {
-        Augmentation::default()
+    let augmentation = match args.augment {
+        None => Augmentation::default(),
+        Some(Changes::Crop) => cifar10::AUGMENTATION,
+        Some(Changes::ResizedCrop) => image_folder::AUGMENTATION,
     };
     println!(
         "{:>5} {:>11} {:>11} {:>10} {:>9} {:>8} {:>9}",
@@ -268,9 +297,12 @@ fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         bar.set_message(epoch.to_string());
         let start = Instant::now();
         let (mut sum, mut skipped, mut images) = (0.0, 0, 0);
-        for indices in train.batches(args.batch_size, args.seed, epoch)?.skip(done as usize) {
-            let (x, labels) =
-                train.augmented_batch(&indices, args.precision.storage, &augmentation, args.seed, epoch)?;
+        let (data, dtype, seed) = (train.clone(), args.precision.storage, args.seed);
+        let batches = train.batches(args.batch_size, seed, epoch)?.skip(done as usize);
+        let batches =
+            batches.map(move |indices| data.augmented_batch(&indices, dtype, &augmentation, seed, epoch));
+        for batch in Prefetch::new(batches)? {
+            let (x, labels) = batch?;
             let report = optimizer.train_step(&mut network, x.view(), &labels)?;
             skipped += report.skipped as u32;
             sum += network.loss()? * labels.len() as f64;
@@ -301,10 +333,12 @@ fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
 }
 
 /// Mean loss and share of hits.
-fn evaluate(network: &mut Network, test: &Dataset, args: &Args) -> tiebreak::Result<(f64, f64)> {
+fn evaluate(network: &mut Network, test: &Arc<Dataset>, args: &Args) -> tiebreak::Result<(f64, f64)> {
     let (mut loss, mut correct) = (0.0, 0);
-    for indices in Batches::in_order(test.len(), 100)? {
-        let (x, labels) = test.batch(&indices, args.precision.storage)?;
+    let (data, dtype) = (test.clone(), args.precision.storage);
+    let batches = Batches::in_order(test.len(), 100)?.map(move |indices| data.batch(&indices, dtype));
+    for batch in Prefetch::new(batches)? {
+        let (x, labels) = batch?;
         let evaluation = network.evaluate(x.view(), &labels)?;
         loss += evaluation.loss * labels.len() as f64;
         correct += evaluation.correct;

@@ -12,7 +12,8 @@ pub const MEAN: [f64; 3] = [0.4914, 0.4822, 0.4465];
 /// Standard deviation by channel that goes with [`MEAN`].
 pub const STD: [f64; 3] = [0.2023, 0.1994, 0.2010];
 /// The usual changes of training images: a random crop of the image padded by 4, and a horizontal flip.
-pub const AUGMENTATION: Augmentation = Augmentation { crop_padding: 4, horizontal_flip: true };
+pub const AUGMENTATION: Augmentation =
+    Augmentation { resized_crop: None, crop_padding: 4, horizontal_flip: true };
 
 /// Images in each file of the original.
 pub const IMAGES_PER_FILE: usize = 10_000;

@@ -4,11 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::imageops::{self, FilterType};
-use image::{GenericImageView, ImageError, ImageFormat};
 use rayon::prelude::*;
 
+use super::augmentation::{Area, Augmentation, ResizedCrop};
 use super::file::{format_error, io_error};
+use super::photo::{self, MAX_SIDE};
 use super::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -19,6 +19,10 @@ pub const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
 /// Standard deviation by channel of ImageNet.
 pub const STD: [f64; 3] = [0.229, 0.224, 0.225];
 
+/// The usual changes of training photos: a random part of each, resized, and a horizontal flip.
+pub const AUGMENTATION: Augmentation =
+    Augmentation { resized_crop: Some(ResizedCrop::USUAL), crop_padding: 0, horizontal_flip: true };
+
 const TRAIN: &str = "train";
 
 /// What becomes of the photos, and how many are taken.
@@ -26,14 +30,21 @@ const TRAIN: &str = "train";
 pub struct ImageFolderOptions {
     /// Height and width of the images in the data set.
     pub size: usize,
+    /// What the shorter side becomes before the centre of `size` x `size` is cut out, at least `size`; `None`: `size`.
+    /// ImageNet is usually tested with 256 for a size of 224.
+    pub resize: Option<usize>,
     /// Takes the first images of each class only, in the order of their file names.
     pub limit_per_class: Option<usize>,
+    /// Decodes the files anew for each batch, instead of all of them once into memory (`3 size^2` bytes each). The same
+    /// bits, but [`ResizedCrop`] then cuts from the whole photo, as it should, not from the `size` x `size` of its
+    /// centre.
+    pub from_files: bool,
 }
 
 impl Default for ImageFolderOptions {
-    /// All images at 224x224.
+    /// All images at 224x224, in memory.
     fn default() -> Self {
-        ImageFolderOptions { size: 224, limit_per_class: None }
+        ImageFolderOptions { size: 224, resize: None, limit_per_class: None, from_files: false }
     }
 }
 
@@ -74,14 +85,15 @@ pub(super) fn is_in(dir: &Path) -> bool {
 /// Reads the JPEG and PNG files in the sub-folders of `dir`. Each sub-folder is a class; classes are numbered, and
 /// images ordered, by name. Other files, deeper folders and hidden names are ignored.
 ///
-/// An image is resized so that its shorter side is `size`, by a triangle filter as wide as the pixels it merges,
-/// and its centre is cut out: `torchvision.transforms.Resize(size)` and `CenterCrop(size)`. Grey images become RGB,
+/// An image is resized so that its shorter side is `resize`, by a triangle filter as wide as the pixels it merges,
+/// and its centre is cut out: `torchvision.transforms.Resize(resize)` and `CenterCrop(size)`. Grey images become RGB,
 /// transparency is dropped, 16 bits a channel become 8; orientation tags are not followed. Normalised with [`MEAN`]
-/// and [`STD`]. All images are in memory: `3 size^2` bytes each. Runs on the threads of the current rayon pool.
+/// and [`STD`]. Runs on the threads of the current rayon pool.
 ///
-/// Errors: [`Error::InvalidArgument`] for a `size` or limit outside its domain; [`Error::Io`] for a folder or file
+/// Errors: [`Error::InvalidArgument`] for a `size`, `resize` or limit outside its domain; [`Error::Io`] for a folder or file
 /// that cannot be read; [`Error::Format`] where there is no sub-folder, one without images, more than 65,536, or
-/// an image that cannot be decoded or is cut off, the first one in order; [`Error::OutOfMemory`].
+/// an image that cannot be decoded or is cut off, the first one in order; [`Error::OutOfMemory`]. With `from_files` it is
+/// a batch that meets an image that cannot be read.
 pub fn read(dir: impl AsRef<Path>, options: &ImageFolderOptions) -> Result<Dataset> {
     let dir = dir.as_ref();
     Listing::new(dir, options)?.read(dir, options, &mut |_| Ok(()))
@@ -89,9 +101,6 @@ pub fn read(dir: impl AsRef<Path>, options: &ImageFolderOptions) -> Result<Datas
 
 /// Files read between two reports of progress: enough to keep all threads busy.
 const BETWEEN: usize = 256;
-
-/// Largest side of an image, as in JPEG.
-const MAX_SIDE: usize = 65_535;
 
 /// The images of a folder, not read yet.
 struct Listing {
@@ -107,6 +116,9 @@ impl Listing {
     fn new(dir: &Path, options: &ImageFolderOptions) -> Result<Listing> {
         if !(1..=MAX_SIDE).contains(&options.size) {
             return Err(Error::invalid("size", format!("1 to {MAX_SIDE}"), options.size));
+        }
+        if let Some(resize) = options.resize.filter(|resize| !(options.size..=MAX_SIDE).contains(resize)) {
+            return Err(Error::invalid("resize", format!("{} to {MAX_SIDE}", options.size), resize));
         }
         if options.limit_per_class == Some(0) {
             return Err(Error::invalid("limit_per_class", "at least 1", 0));
@@ -138,24 +150,71 @@ impl Listing {
         options: &ImageFolderOptions,
         tell: &mut dyn FnMut(usize) -> Result<()>,
     ) -> Result<Dataset> {
-        let pixels = 3 * options.size * options.size;
+        let name = folder.file_name().map_or("images".into(), |name| name.to_string_lossy());
+        let shape = [3, options.size, options.size];
+        let photos = Photos { files: self.files, size: options.size, resize: options.resize };
+        let data = if options.from_files {
+            Dataset::of_photos(name, photos, self.labels, self.classes.len())
+        } else {
+            Dataset::new(name, photos.decode(tell)?, self.labels, shape, self.classes.len())?
+        };
+        data.with_normalization(&MEAN, &STD)
+    }
+}
+
+/// Files of photos, and what becomes of each.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Photos {
+    pub files: Vec<PathBuf>,
+    pub size: usize,
+    pub resize: Option<usize>,
+}
+
+impl Photos {
+    /// All of them, `[N, 3, size, size]`. `tell` hears how many were read, and stops by an error.
+    fn decode(&self, tell: &mut dyn FnMut(usize) -> Result<()>) -> Result<Vec<u8>> {
+        let pixels = 3 * self.size * self.size;
         let total = self.files.len().saturating_mul(pixels);
         let mut images = filled(0, total, "the images of a folder")?;
         tell(0)?;
         let mut done = 0;
-        for (images, files) in images.chunks_mut(BETWEEN * pixels).zip(self.files.chunks(BETWEEN)) {
-            let pieces = images.par_chunks_exact_mut(pixels).zip(files);
-            let failed = pieces.map(|(to, path)| read_image(path, options.size, to).err());
+        for images in images.chunks_mut(BETWEEN * pixels) {
+            let failed = images
+                .par_chunks_exact_mut(pixels)
+                .enumerate()
+                .map(|(i, to)| self.read(done + i, |_| None, to).err());
             // The first in order, whichever thread is faster.
             if let Some(error) = failed.find_map_first(|error| error) {
                 return Err(error);
             }
-            done += files.len();
+            done += images.len() / pixels;
             tell(done)?;
         }
-        let name = folder.file_name().map_or("images".into(), |name| name.to_string_lossy());
-        let shape = [3, options.size, options.size];
-        Dataset::new(name, images, self.labels, shape, self.classes.len())?.with_normalization(&MEAN, &STD)
+        Ok(images)
+    }
+
+    /// One as `[3, size, size]`: what `area` says of its height and width, or its centre.
+    pub fn read(&self, index: usize, area: impl Fn([usize; 2]) -> Option<Area>, to: &mut [u8]) -> Result<()> {
+        let path = &self.files[index];
+        let photo = photo::read(path)?;
+        match area([photo.height() as usize, photo.width() as usize]) {
+            Some(area) => photo::resized_area(&photo, area, self.size, to),
+            None => photo::centre(path, &photo, self.resize.unwrap_or(self.size), self.size, to)?,
+        }
+        Ok(())
+    }
+
+    /// Tells apart what a fingerprint of the pixels would, but for files changed in place at the same length.
+    pub fn fingerprint(&self, crc: &mut flate2::Crc) {
+        for file in &self.files {
+            // Relative to the folder that holds the classes: a data set may be moved.
+            let name = file.iter().rev().take(2).flat_map(|part| part.as_encoded_bytes().iter().copied());
+            crc.update(&name.collect::<Vec<_>>());
+            crc.update(&fs::metadata(file).map_or(0, |file| file.len()).to_le_bytes());
+        }
+        crc.update(
+            &[self.size, self.resize.unwrap_or(self.size)].map(|n| n as u64).map(u64::to_le_bytes).concat(),
+        );
     }
 }
 
@@ -180,50 +239,4 @@ fn is_image(path: &Path) -> bool {
     let known =
         |ending: &OsStr| ["jpg", "jpeg", "png"].iter().any(|known| ending.eq_ignore_ascii_case(known));
     path.extension().is_some_and(known) && !path.is_dir()
-}
-
-/// Decodes, resizes and crops one image to `[3, size, size]`.
-fn read_image(path: &Path, size: usize, to: &mut [u8]) -> Result<()> {
-    let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
-    let unreadable = |e: ImageError| format_error(path, e.to_string());
-    // By content: ImageNet has a PNG that is named .JPEG.
-    let format = image::guess_format(&bytes).map_err(unreadable)?;
-    if format == ImageFormat::Jpeg && is_cut(&bytes) {
-        return Err(format_error(path, "the file ends within its JPEG data"));
-    }
-    let image = image::load_from_memory_with_format(&bytes, format).map_err(unreadable)?.into_rgb8();
-    let sides = [image.width(), image.height()].map(|side| side as usize);
-    let shorter = sides[0].min(sides[1]);
-    let resized = sides.map(|side| size * side / shorter);
-    if resized.iter().any(|&side| side > MAX_SIDE) {
-        let message = format!("{}x{} is too long and narrow to resize", sides[0], sides[1]);
-        return Err(format_error(path, message));
-    }
-    let image = imageops::resize(&image, resized[0] as u32, resized[1] as u32, FilterType::Triangle);
-    // Half a pixel goes to the even side, as Python's `round` has it.
-    let [left, top] = resized.map(|side| ((side - size) as f64 / 2.0).round_ties_even() as u32);
-    let (red, rest) = to.split_at_mut(size * size);
-    let (green, blue) = rest.split_at_mut(size * size);
-    let crop = imageops::crop_imm(&image, left, top, size as u32, size as u32);
-    for (i, (_, _, pixel)) in crop.pixels().enumerate() {
-        [red[i], green[i], blue[i]] = pixel.0;
-    }
-    Ok(())
-}
-
-/// Whether a JPEG file ends before its end mark, which the decoder forgives and fills with grey.
-fn is_cut(jpeg: &[u8]) -> bool {
-    let mut rest = jpeg.get(2..); // after the start mark
-    while let Some(bytes) = rest {
-        // Stuffed zeros, fill bytes and restarts belong to the data of a scan.
-        let is_mark = |b: &[u8]| b[0] == 0xff && !matches!(b[1], 0 | 0xff | 0xd0..=0xd7);
-        let Some(at) = bytes.windows(2).position(is_mark) else { break };
-        let segment = &bytes[at + 2..];
-        match (bytes[at + 1], segment) {
-            (0xd9, _) => return false,
-            (_, [high, low, ..]) => rest = segment.get(u16::from_be_bytes([*high, *low]) as usize..),
-            _ => break,
-        }
-    }
-    true
 }

@@ -1,5 +1,6 @@
-//! MNIST, and anything else in its IDX files: 28x28 grey images of 10 classes.
+//! MNIST and Fashion-MNIST, in IDX files of the same names: 28x28 grey images of 10 classes.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::file::{Source, format_error, io_error, ten_classes};
@@ -9,7 +10,8 @@ use crate::progress::Progress;
 
 /// Reads the four files of `dir`: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
 /// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, with `-` or `.` before `idx`, with or without
-/// `.gz`. The original has 60,000 training and 10,000 test images.
+/// `.gz`. Both data sets have 60,000 training and 10,000 test images. Where `fashion` is part of the name of `dir` or of
+/// the folder that it is in (`FashionMNIST/raw`), in whichever case, they are named `fashion-mnist`, else `mnist`.
 ///
 /// Errors: [`Error::Io`](crate::Error::Io) for a missing or unreadable file;
 /// [`Error::Format`](crate::Error::Format) for one that is truncated, has
@@ -32,7 +34,8 @@ pub(super) fn load_with(dir: &Path, progress: &mut Progress) -> Result<Split> {
     Ok(Split { train: part("train", 0)?, test: part("t10k", 2)? })
 }
 
-/// Reads an IDX file of 28x28 images and the IDX file of their labels, each gzipped or not.
+/// Reads an IDX file of 28x28 images and the IDX file of their labels, each gzipped or not. Named as by [`load`], after
+/// the folder of the images.
 ///
 /// Errors: as for [`load`].
 pub fn read_pair(images: impl AsRef<Path>, labels: impl AsRef<Path>) -> Result<Dataset> {
@@ -44,11 +47,20 @@ pub fn read_pair(images: impl AsRef<Path>, labels: impl AsRef<Path>) -> Result<D
         return Err(format_error(images, message));
     }
     if count != dims[0] {
-        let message = format!("{count} labels, but {} holds {} images", images.display(), dims[0]);
+        let message = format!("byte 4: {count} labels, but {} holds {} images", images.display(), dims[0]);
         return Err(format_error(labels, message));
     }
     let classes = ten_classes(labels, &classes, |i| 8 + i)?;
-    Dataset::new("mnist", pixels, classes, [1, 28, 28], 10)
+    Dataset::new(name(images), pixels, classes, [1, 28, 28], 10)
+}
+
+/// Which of the two a file is of: nothing in it tells.
+fn name(file: &Path) -> &'static str {
+    // A path such as `.` does not tell either.
+    let whole = file.canonicalize().unwrap_or_else(|_| file.to_path_buf());
+    let mut folders = whole.ancestors().skip(1).take(2).filter_map(Path::file_name);
+    let fashion = |name: &OsStr| name.to_string_lossy().to_lowercase().contains("fashion");
+    if folders.any(fashion) { "fashion-mnist" } else { "mnist" }
 }
 
 /// Whether `dir` holds any of the four files.

@@ -4,28 +4,33 @@ mod augmentation;
 pub mod cifar10;
 mod file;
 pub mod image_folder;
+mod mat5;
 pub mod mnist;
+mod photo;
+pub mod svhn;
 pub mod synthetic;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use rand_philox::Philox;
+use rayon::prelude::*;
 
-pub use augmentation::Augmentation;
-use augmentation::Crop;
-use image_folder::ImageFolderOptions;
+use augmentation::{Area, Crop};
+pub use augmentation::{Augmentation, ResizedCrop};
+use image_folder::{ImageFolderOptions, Photos};
 
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::tensor::Tensor;
 
-/// Labelled images of one size, 8 bits a channel, as they stand in the files: not yet normalised.
+/// Labelled images of one size, 8 bits a channel, not yet normalised: in memory, or photos whose files each batch reads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     /// What tables and plots call it.
     pub name: String,
-    /// Pixels `[count, C, H, W]`, 0 to 255.
+    /// Pixels `[count, C, H, W]`, 0 to 255; empty where batches read files.
     pub images: Vec<u8>,
     /// One class per image, below `classes`.
     pub labels: Vec<u16>,
@@ -35,6 +40,8 @@ pub struct Dataset {
     pub classes: usize,
     mean: Vec<f64>,
     std: Vec<f64>,
+    /// Where batches read files.
+    photos: Option<Photos>,
 }
 
 /// Images to train on and images to test on.
@@ -46,21 +53,22 @@ pub struct Split {
     pub test: Dataset,
 }
 
-/// Reads whichever data set the folder `dir` holds: MNIST ([`mnist::load`]), CIFAR-10 ([`cifar10::load`]), or photos
-/// in one folder per class ([`image_folder::load`]), which become `size` x `size` pixels large.
+/// Reads whichever data set the folder `dir` holds: MNIST or Fashion-MNIST ([`mnist::load`]), CIFAR-10
+/// ([`cifar10::load`]), SVHN ([`svhn::load`]), or photos in one folder per class ([`image_folder::load`]), which become
+/// `size` x `size` pixels large.
 ///
 /// Errors: those of the function that reads it; [`Error::Io`] where there is no such folder, or no data set in it.
 pub fn load(dir: impl AsRef<Path>, size: usize) -> Result<Split> {
-    load_with(dir, size, None, &mut Progress::silent())
+    let options = ImageFolderOptions { size, ..Default::default() };
+    load_with(dir, &options, &mut Progress::silent())
 }
 
-/// As [`load`] with at most `limit_per_class` photos of each class, telling how many files were read.
+/// As [`load`] with `photos` for photos, telling how many files were read.
 ///
 /// Errors: as for [`load`], and [`Error::Cancelled`].
 pub fn load_with(
     dir: impl AsRef<Path>,
-    size: usize,
-    limit_per_class: Option<usize>,
+    photos: &ImageFolderOptions,
     progress: &mut Progress,
 ) -> Result<Split> {
     let dir = dir.as_ref();
@@ -69,11 +77,13 @@ pub fn load_with(
         mnist::load_with(dir, progress)
     } else if cifar10::folder(dir).is_some() {
         cifar10::load_with(dir, progress)
+    } else if svhn::is_in(dir) {
+        svhn::load_with(dir, progress)
     } else if image_folder::is_in(dir) {
-        image_folder::load_with(dir, &ImageFolderOptions { size, limit_per_class }, progress)
+        image_folder::load_with(dir, photos, progress)
     } else {
-        let message =
-            "neither MNIST's IDX files, nor CIFAR-10's binary files (.bin), nor folders train and val";
+        let message = "neither MNIST's IDX files, nor CIFAR-10's binary files (.bin), nor SVHN's (.mat), nor folders \
+                       train and val";
         Err(file::io_error(dir, message))
     }
 }
@@ -103,7 +113,15 @@ impl Dataset {
             return Err(Error::invalid("labels", format!("classes below {classes}"), got));
         }
         let [mean, std] = [NORMALIZATION.0, NORMALIZATION.1].map(|v| vec![v; shape[0]]);
-        Ok(Dataset { name: name.into(), images, labels, shape, classes, mean, std })
+        Ok(Dataset { name: name.into(), images, labels, shape, classes, mean, std, photos: None })
+    }
+
+    /// A data set that reads the files of `photos` when it needs them, one for each label; labels are below `classes`.
+    fn of_photos(name: impl Into<String>, photos: Photos, labels: Vec<u16>, classes: usize) -> Dataset {
+        let shape = [3, photos.size, photos.size];
+        let [mean, std] = [NORMALIZATION.0, NORMALIZATION.1].map(|v| vec![v; 3]);
+        let (name, images) = (name.into(), Vec::new());
+        Dataset { name, images, labels, shape, classes, mean, std, photos: Some(photos) }
     }
 
     /// The same images, normalised to (v / 255 - mean) / std in the batches, one `mean` and `std` per channel.
@@ -148,23 +166,66 @@ impl Dataset {
 
     /// The first `limit` images, or all where there are fewer.
     #[must_use]
-    pub fn take(mut self, limit: usize) -> Dataset {
-        self.labels.truncate(limit);
-        self.images.truncate(self.labels.len() * self.shape.iter().product::<usize>());
-        self
+    pub fn take(self, limit: usize) -> Dataset {
+        self.split_at(limit).train
     }
 
-    /// The pixels of one image, `[C, H, W]`. Panics where `index` is not below [`Dataset::len`].
+    /// The first `count` images, or all where there are fewer, to train on, and the rest to test on: for a data set
+    /// with one part only.
+    #[must_use]
+    pub fn split_at(mut self, count: usize) -> Split {
+        let count = count.min(self.len());
+        let pixels = self.shape.iter().product::<usize>();
+        let test = Dataset {
+            name: self.name.clone(),
+            labels: self.labels.split_off(count),
+            images: self.images.split_off(self.images.len().min(count * pixels)),
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+            photos: self
+                .photos
+                .as_mut()
+                .map(|photos| Photos { files: photos.files.split_off(count), ..*photos }),
+            ..self
+        };
+        Split { train: self, test }
+    }
+
+    /// The pixels of one image, `[C, H, W]`. Panics where `index` is not below [`Dataset::len`], or where batches read
+    /// files.
     pub fn image(&self, index: usize) -> &[u8] {
+        assert!(self.photos.is_none(), "the images of {} are not in memory", self.name);
         let pixels = self.shape.iter().product::<usize>();
         &self.images[index * pixels..][..pixels]
     }
 
+    /// The pixels of one image after what `area` takes of its height and width.
+    fn pixels(&self, index: usize, area: impl Fn([usize; 2]) -> Option<Area>) -> Result<Cow<'_, [u8]>> {
+        let [c, h, w] = self.shape;
+        if let Some(photos) = &self.photos {
+            let mut pixels = vec![0; c * h * w];
+            photos.read(index, area, &mut pixels)?;
+            return Ok(pixels.into());
+        }
+        let image = self.image(index);
+        Ok(match area([h, w]) {
+            None => image.into(),
+            Some(area) => {
+                let mut pixels = vec![0; image.len()];
+                photo::resized_area_of_planes(image, self.shape, area, &mut pixels);
+                pixels.into()
+            }
+        })
+    }
+
     /// CRC-32 of pixels and labels, and of a normalisation other than that of [`Dataset::new`]: tells two data sets
-    /// of one name apart.
+    /// of one name apart. Where batches read files, their names, lengths and the size of the images stand for the pixels.
     pub fn fingerprint(&self) -> u32 {
         let mut crc = flate2::Crc::new();
         crc.update(&self.images);
+        if let Some(photos) = &self.photos {
+            photos.fingerprint(&mut crc);
+        }
         // Labels that fit take one byte: fingerprints of stored results stay valid.
         let width = if self.classes <= 256 { 1 } else { 2 };
         let labels = self.labels.iter().flat_map(|label| label.to_le_bytes().into_iter().take(width));
@@ -180,17 +241,20 @@ impl Dataset {
 
     /// The images `indices` as `[len, C, H, W]`, normalised to (v / 255 - mean) / std, and their labels.
     ///
-    /// Each of the 256 values of a channel is computed in f64 and rounded once to `dtype`.
-    /// Errors: [`Error::InvalidArgument`] for an index that is not below [`Dataset::len`].
+    /// Each of the 256 values of a channel is computed in f64 and rounded once to `dtype`. Files are read on the threads
+    /// of the current rayon pool.
+    /// Errors: [`Error::InvalidArgument`] for an index that is not below [`Dataset::len`]; where files are read those of
+    /// [`image_folder::read`].
     pub fn batch(&self, indices: &[usize], dtype: DType) -> Result<(Tensor, Vec<i64>)> {
-        self.gather(indices, dtype, |_| Crop::WHOLE)
+        self.gather(indices, dtype, |_| Crop::WHOLE, |_, _| None)
     }
 
     /// [`Dataset::batch`] of images that `augmentation` has changed at random.
     ///
-    /// What happens to an image depends on `seed`, `epoch` and its index only, not on the batch that it is in.
+    /// What happens to an image depends on `seed`, `epoch` and its index only, not on the batch that it is in nor on
+    /// the number of threads.
     /// Errors: as for [`Dataset::batch`]; [`Error::InvalidArgument`] for a `crop_padding` that is not below height
-    /// and width.
+    /// and width, or a [`ResizedCrop`] outside its domain.
     pub fn augmented_batch(
         &self,
         indices: &[usize],
@@ -200,14 +264,20 @@ impl Dataset {
         epoch: u64,
     ) -> Result<(Tensor, Vec<i64>)> {
         augmentation.validate(self.shape)?;
-        self.gather(indices, dtype, |index| augmentation.draw(seed, epoch, index))
+        self.gather(
+            indices,
+            dtype,
+            |index| augmentation.draw(seed, epoch, index),
+            |index, sides| augmentation.draw_area(seed, epoch, index, sides),
+        )
     }
 
     fn gather(
         &self,
         indices: &[usize],
         dtype: DType,
-        crop: impl Fn(usize) -> Crop,
+        crop: impl Fn(usize) -> Crop + Sync,
+        area: impl Fn(usize, [usize; 2]) -> Option<Area> + Sync,
     ) -> Result<(Tensor, Vec<i64>)> {
         if let Some(&index) = indices.iter().find(|&&index| index >= self.len()) {
             return Err(Error::invalid("indices", format!("indices below {}", self.len()), index));
@@ -218,9 +288,20 @@ impl Dataset {
             let values: Vec<[T; 256]> = self.mean.iter().zip(&self.std).map(|(mean, std)| {
                 std::array::from_fn(|v| T::from_f64((v as f64 / 255.0 - mean) / std))
             }).collect();
-            let images = bytemuck::cast_slice_mut::<u8, T>(x.bytes_mut()).chunks_exact_mut(c * h * w);
-            for (to, &index) in images.zip(indices) {
-                crop(index).copy(self.image(index), self.shape, &values, to);
+            let one = |(to, &index): (&mut [T], &usize)| {
+                let pixels = self.pixels(index, |sides| area(index, sides));
+                pixels.map(|pixels| crop(index).copy(&pixels, self.shape, &values, to)).err()
+            };
+            let images = bytemuck::cast_slice_mut::<u8, T>(x.bytes_mut());
+            // Threads are worth their while where files are decoded.
+            let failed = if self.photos.is_some() {
+                // The first in order, whichever thread is faster.
+                images.par_chunks_exact_mut(c * h * w).zip(indices).find_map_first(one)
+            } else {
+                images.chunks_exact_mut(c * h * w).zip(indices).find_map(one)
+            };
+            if let Some(error) = failed {
+                return Err(error);
             }
         });
         Ok((x, indices.iter().map(|&index| self.labels[index] as i64).collect()))

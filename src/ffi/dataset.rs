@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::handle::{self, Handle, Object};
 #[cfg(not(feature = "lab"))]
-use super::no_lab::{self as source, Augmentation, Dataset};
+use super::no_lab::{self as source, Augmentation, Dataset, ResizedCrop, image_folder::ImageFolderOptions};
 use super::options::{self, Growable};
 use super::progress::{listener, tb_progress_callback};
 use super::status::tb_status;
@@ -11,13 +11,13 @@ use super::view::{Borrows, tb_view_mut};
 use super::zoo::sample_shape;
 use super::{Failure, copy_text, guard, non_null, non_null_mut, string};
 #[cfg(feature = "lab")]
-use crate::data::{self as source, Augmentation, Dataset};
+use crate::data::{self as source, Augmentation, Dataset, ResizedCrop, image_folder::ImageFolderOptions};
 use crate::error::Error;
 use crate::progress::Progress;
 
-/// Labelled images, 8 bits a channel, in host memory. Created by `tb_dataset_open`, `tb_dataset_digits` or
-/// `tb_dataset_create`, given back by `tb_dataset_free`. It never changes. In a build without the feature `lab` those three
-/// give `TB_STATUS_UNSUPPORTED`.
+/// Labelled images, 8 bits a channel, in host memory, or photos whose files each batch reads. Created by `tb_dataset_open`,
+/// `tb_dataset_digits`, `tb_dataset_shapes` or `tb_dataset_create`, given back by `tb_dataset_free`. It never changes. In a
+/// build without the feature `lab` those four give `TB_STATUS_UNSUPPORTED`.
 pub struct tb_dataset {
     _opaque: [u8; 0],
 }
@@ -45,13 +45,29 @@ pub struct tb_dataset_options {
     pub limit_per_class: usize,
     /// Keeps the first so many images of each part; 0, the default, keeps all.
     pub limit: usize,
+    /// Photos in folders: what the shorter side becomes before the centre is cut out, at least `image_size`; 0, the default:
+    /// `image_size`. ImageNet is usually tested with 256 for 224.
+    pub resize: usize,
+    /// Photos in folders: not 0 reads the files anew for each batch, instead of all of them once into memory; default 0.
+    /// A `resized_crop` then cuts from the whole photo instead of the centre that is in memory.
+    pub from_files: i32,
+    /// 0.
+    pub reserved: i32,
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
 unsafe impl Growable for tb_dataset_options {
-    const FIRST_SIZE: usize = 32;
+    const FIRST_SIZE: usize = 48;
     fn defaults() -> Self {
-        tb_dataset_options { struct_size: size_of::<Self>(), image_size: 224, limit_per_class: 0, limit: 0 }
+        tb_dataset_options {
+            struct_size: size_of::<Self>(),
+            image_size: 224,
+            limit_per_class: 0,
+            limit: 0,
+            resize: 0,
+            from_files: 0,
+            reserved: 0,
+        }
     }
 }
 
@@ -97,8 +113,8 @@ unsafe impl Growable for tb_dataset_properties {
     }
 }
 
-/// Random changes of training images, as torchvision's RandomCrop with padding and RandomHorizontalFlip; what happens to
-/// an image depends on seed, epoch and its index alone. `tb_augmentation_init` sets the defaults.
+/// Random changes of training images, as torchvision's RandomResizedCrop, RandomCrop with padding and RandomHorizontalFlip,
+/// in this order; what happens to an image depends on seed, epoch and its index alone. `tb_augmentation_init` sets the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct tb_augmentation {
@@ -108,32 +124,43 @@ pub struct tb_augmentation {
     pub crop_padding: usize,
     /// Not 0: mirrors every second image, drawn at random; default 0.
     pub horizontal_flip: i32,
-    /// 0.
-    pub reserved: i32,
+    /// Not 0: takes a random rectangle of the image, resized to the size of the data set's images; default 0.
+    pub resized_crop: i32,
     /// Seed; default 0.
     pub seed: u64,
     /// Epoch: other draws in each; default 0.
     pub epoch: u64,
+    /// Of `resized_crop`: least and largest share of the area, in (0, 1], uniform between them; default 0.08 and 1.
+    pub scale: [f64; 2],
+    /// Of `resized_crop`: least and largest ratio of width to height, above 0, its logarithm uniform; default 3/4 and 4/3.
+    pub ratio: [f64; 2],
 }
 
 // SAFETY: repr(C), plain numbers, struct_size first.
 unsafe impl Growable for tb_augmentation {
-    const FIRST_SIZE: usize = 40;
+    const FIRST_SIZE: usize = 72;
     fn defaults() -> Self {
         tb_augmentation {
             struct_size: size_of::<Self>(),
             crop_padding: 0,
             horizontal_flip: 0,
-            reserved: 0,
+            resized_crop: 0,
             seed: 0,
             epoch: 0,
+            scale: ResizedCrop::USUAL.scale,
+            ratio: ResizedCrop::USUAL.ratio,
         }
     }
 }
 
 impl tb_augmentation {
     pub(super) fn changes(&self) -> Augmentation {
-        Augmentation { crop_padding: self.crop_padding, horizontal_flip: self.horizontal_flip != 0 }
+        let resized_crop = ResizedCrop { scale: self.scale, ratio: self.ratio };
+        Augmentation {
+            resized_crop: (self.resized_crop != 0).then_some(resized_crop),
+            crop_padding: self.crop_padding,
+            horizontal_flip: self.horizontal_flip != 0,
+        }
     }
 }
 
@@ -166,8 +193,9 @@ pub unsafe extern "C" fn tb_augmentation_init(
     guard("tb_augmentation_init", || unsafe { options::init(augmentation, struct_size, "augmentation") })
 }
 
-/// Reads whichever data set a folder holds: MNIST or what has its IDX files (Fashion-MNIST), CIFAR-10's binary version, or
-/// photos (JPEG, PNG) in one folder per class below `train` and `val` or `test`.
+/// Reads whichever data set a folder holds: MNIST or Fashion-MNIST (IDX; told by `fashion` in the name of the folder or of
+/// the one that it is in), CIFAR-10's binary version, SVHN (`*_32x32.mat`; trains on `extra`, or `train` where that is not
+/// there), or photos (JPEG, PNG) in one folder per class below `train` and `val` or `test`.
 ///
 /// @param path       the folder
 /// @param options    NULL for the defaults
@@ -195,8 +223,13 @@ pub unsafe extern "C" fn tb_dataset_open(
         let path = string(path, "path")?;
         let o = options::read(options, "options")?;
         let mut listener = listener(progress, user_data);
-        let per_class = (o.limit_per_class != 0).then_some(o.limit_per_class);
-        let split = source::load_with(path, o.image_size, per_class, &mut Progress::new(&mut listener))?;
+        let photos = ImageFolderOptions {
+            size: o.image_size,
+            resize: (o.resize != 0).then_some(o.resize),
+            limit_per_class: (o.limit_per_class != 0).then_some(o.limit_per_class),
+            from_files: o.from_files != 0,
+        };
+        let split = source::load_with(path, &photos, &mut Progress::new(&mut listener))?;
         let limit = if o.limit == 0 { usize::MAX } else { o.limit };
         *train = create(split.train.take(limit));
         *test = create(split.test.take(limit));
@@ -227,6 +260,33 @@ pub unsafe extern "C" fn tb_dataset_digits(
         *dataset = std::ptr::null_mut();
         let mut listener = listener(progress, user_data);
         *dataset = create(source::synthetic::digits_with(count, seed, &mut Progress::new(&mut listener))?);
+        Ok(())
+    })
+}
+
+/// Draws coloured shapes `[3, 32, 32]` of ten classes, a stand-in for CIFAR-10 that needs no file. Image i depends on the
+/// seed and i alone; take disjoint seeds for training and testing.
+///
+/// @param count      number of images
+/// @param seed       seed
+/// @param progress   hears of images drawn; NULL: nobody
+/// @param user_data  passed to progress
+/// @param dataset    out: the handle; free it with `tb_dataset_free`. NULL on failure.
+/// @return `TB_STATUS_CANCELLED`, `TB_STATUS_OUT_OF_MEMORY`; `TB_STATUS_UNSUPPORTED` in a build without the feature `lab`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_dataset_shapes(
+    count: usize,
+    seed: u64,
+    progress: tb_progress_callback,
+    user_data: *mut c_void,
+    dataset: *mut *mut tb_dataset,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_dataset_shapes", || unsafe {
+        let dataset = non_null_mut(dataset, "dataset")?;
+        *dataset = std::ptr::null_mut();
+        let mut listener = listener(progress, user_data);
+        *dataset = create(source::synthetic::shapes_with(count, seed, &mut Progress::new(&mut listener))?);
         Ok(())
     })
 }
@@ -345,7 +405,8 @@ pub unsafe extern "C" fn tb_dataset_order(
 /// @param augmentation  NULL: the images as they are
 /// @param x             out: `[count, C, H, W]`, f16, f32 or f64; host memory or a `tb_tensor`
 /// @param labels        out: `count` class numbers
-/// @return `TB_STATUS_INVALID_ARGUMENT` for an index that is none
+/// @return `TB_STATUS_INVALID_ARGUMENT` for an index that is none; `TB_STATUS_IO`, `TB_STATUS_FORMAT` for a photo that is read
+///         now and cannot be
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tb_dataset_batch(
     dataset: *const tb_dataset,

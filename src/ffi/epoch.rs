@@ -10,6 +10,7 @@ use super::progress::{listener, tb_progress_callback};
 use super::status::tb_status;
 use super::{guard, non_null_mut};
 use crate::error::Error;
+use crate::prefetch::Prefetch;
 
 /// What an epoch did; filled by `tb_optimizer_train_epoch`.
 #[repr(C)]
@@ -71,14 +72,13 @@ pub unsafe extern "C" fn tb_optimizer_train_epoch(
         let (mut done, total) = (0, dataset.len() as u64);
         let (mut sum, mut steps, mut skipped) = (0.0, 0, 0);
         let mut cancelled = listener(done, total).is_break();
-        for indices in dataset.batches(batch_size, seed, epoch)? {
-            if cancelled {
-                break;
-            }
-            let (x, labels) = match &changes {
-                None => dataset.batch(&indices, dtype)?,
-                Some(a) => dataset.augmented_batch(&indices, dtype, &a.changes(), a.seed, a.epoch)?,
-            };
+        let batches = dataset.batches(batch_size, seed, epoch)?.map(move |indices| match &changes {
+            None => dataset.batch(&indices, dtype),
+            Some(a) => dataset.augmented_batch(&indices, dtype, &a.changes(), a.seed, a.epoch),
+        });
+        let mut batches = Prefetch::new(batches)?;
+        while !cancelled && let Some(batch) = batches.next() {
+            let (x, labels) = batch?;
             {
                 let mut network = lock(&object.network);
                 let step = lock(&object.optimizer).train_step(&mut network, x.view(), &labels)?;
@@ -130,17 +130,21 @@ pub unsafe extern "C" fn tb_network_evaluate_dataset(
         let mut listener = listener(progress, user_data);
         let total = dataset.len();
         let (mut done, mut sum, mut hits) = (0, 0.0, 0);
+        let batches = (0..total).step_by(batch_size).map(move |start| {
+            let end = start.saturating_add(batch_size).min(total);
+            dataset.batch(&(start..end).collect::<Vec<_>>(), dtype)
+        });
+        let mut batches = Prefetch::new(batches)?;
         while done < total {
             if listener(done as u64, total as u64).is_break() {
                 return Err(Error::Cancelled.into());
             }
-            let end = done.saturating_add(batch_size).min(total);
-            let indices: Vec<usize> = (done..end).collect();
-            let (x, labels) = dataset.batch(&indices, dtype)?;
+            let Some(batch) = batches.next() else { break };
+            let (x, labels) = batch?;
             let evaluation = lock(&network).evaluate(x.view(), &labels)?;
             sum += evaluation.loss * labels.len() as f64;
             hits += evaluation.correct;
-            done = end;
+            done += labels.len();
         }
         // It is done: nothing is left to stop.
         let _ = listener(done as u64, total as u64);

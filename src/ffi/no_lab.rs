@@ -17,8 +17,30 @@ pub(super) struct Dataset {
 
 /// What would happen to images.
 pub(super) struct Augmentation {
+    pub resized_crop: Option<ResizedCrop>,
     pub crop_padding: usize,
     pub horizontal_flip: bool,
+}
+
+/// The part of them that would be taken.
+pub(super) struct ResizedCrop {
+    pub scale: [f64; 2],
+    pub ratio: [f64; 2],
+}
+
+impl ResizedCrop {
+    pub const USUAL: ResizedCrop = ResizedCrop { scale: [0.08, 1.0], ratio: [3.0 / 4.0, 4.0 / 3.0] };
+}
+
+pub(super) mod image_folder {
+    /// How photos would be read.
+    #[allow(dead_code)]
+    pub struct ImageFolderOptions {
+        pub size: usize,
+        pub resize: Option<usize>,
+        pub limit_per_class: Option<usize>,
+        pub from_files: bool,
+    }
 }
 
 /// Its two parts.
@@ -31,7 +53,7 @@ fn unsupported<T>() -> Result<T> {
     Err(Error::Unsupported("this build has no data sets (feature `lab`)".into()))
 }
 
-pub(super) fn load_with(_: &str, _: usize, _: Option<usize>, _: &mut Progress) -> Result<Split> {
+pub(super) fn load_with(_: &str, _: &image_folder::ImageFolderOptions, _: &mut Progress) -> Result<Split> {
     unsupported()
 }
 
@@ -39,6 +61,10 @@ pub(super) mod synthetic {
     use super::*;
 
     pub fn digits_with(_: usize, _: u64, _: &mut Progress) -> Result<Dataset> {
+        unsupported()
+    }
+
+    pub fn shapes_with(_: usize, _: u64, _: &mut Progress) -> Result<Dataset> {
         unsupported()
     }
 }
@@ -84,6 +110,6 @@ impl Dataset {
         _: u64,
         _: u64,
     ) -> Result<(Tensor, Vec<i64>)> {
-        match (self.none, augmentation.crop_padding, augmentation.horizontal_flip) {}
+        match (self.none, augmentation) {}
     }
 }

@@ -1719,6 +1719,10 @@ static void datasets(void) {
     h.stop_at = 1;
     FAILS(tb_dataset_digits(100, 7, hear, &h, &own), TB_STATUS_CANCELLED, "tb_dataset_digits", "cancelled");
     CHECK(own == NULL);
+    OK(tb_dataset_shapes(3, 7, NULL, NULL, &own));
+    OK(tb_dataset_info(own, &info));
+    CHECK(info.count == 3 && info.classes == 10 && info.shape[0] == 3 && info.shape[1] == 32);
+    OK(tb_dataset_free(own));
 
     OK(tb_dataset_order(digits, 1, 0, order, 100));
     OK(tb_dataset_order(digits, 1, 0, other, 100));
@@ -1738,6 +1742,14 @@ static void datasets(void) {
     OK(tb_augmentation_init(&augmentation, sizeof augmentation));
     OK(tb_dataset_batch(digits, indices, 4, &augmentation, &again_view, labels));
     CHECK(same(batch, again, 4 * PIXELS)); /* nothing is changed by default */
+    CHECK(augmentation.scale[0] == 0.08 && augmentation.scale[1] == 1 && augmentation.resized_crop == 0);
+    augmentation.resized_crop = 1;
+    OK(tb_dataset_batch(digits, indices, 4, &augmentation, &again_view, labels));
+    CHECK(!same(batch, again, 4 * PIXELS));
+    augmentation.ratio[0] = 0;
+    FAILS(tb_dataset_batch(digits, indices, 4, &augmentation, &again_view, labels), TB_STATUS_INVALID_ARGUMENT,
+          "tb_dataset_batch", "`ratio`");
+    OK(tb_augmentation_init(&augmentation, sizeof augmentation));
     augmentation.crop_padding = 4;
     augmentation.horizontal_flip = 1;
     OK(tb_dataset_batch(digits, indices, 4, &augmentation, &again_view, labels));
@@ -1788,6 +1800,7 @@ static void datasets(void) {
 
     OK(tb_dataset_options_init(&options, sizeof options));
     CHECK(options.image_size == 224 && options.limit_per_class == 0 && options.limit == 0);
+    CHECK(options.resize == 0 && options.from_files == 0);
     FAILS(tb_dataset_open("/no/such/folder", &options, NULL, NULL, &train, &test), TB_STATUS_IO, "tb_dataset_open",
           "/no/such/folder");
     CHECK(train == NULL && test == NULL);

@@ -147,11 +147,14 @@ FIELD(tb_kernel_profile, seconds, 200);
 FIELD(tb_kernel_profile, operations, 208);
 FIELD(tb_kernel_profile, bytes, 216);
 
-LAYOUT(sizeof(tb_dataset_options) == 32);
+LAYOUT(sizeof(tb_dataset_options) == 48);
 FIELD(tb_dataset_options, struct_size, 0);
 FIELD(tb_dataset_options, image_size, 8);
 FIELD(tb_dataset_options, limit_per_class, 16);
 FIELD(tb_dataset_options, limit, 24);
+FIELD(tb_dataset_options, resize, 32);
+FIELD(tb_dataset_options, from_files, 40);
+FIELD(tb_dataset_options, reserved, 44);
 
 LAYOUT(sizeof(tb_dataset_properties) == 248);
 FIELD(tb_dataset_properties, struct_size, 0);
@@ -164,13 +167,15 @@ FIELD(tb_dataset_properties, reserved, 180);
 FIELD(tb_dataset_properties, mean, 184);
 FIELD(tb_dataset_properties, std, 216);
 
-LAYOUT(sizeof(tb_augmentation) == 40);
+LAYOUT(sizeof(tb_augmentation) == 72);
 FIELD(tb_augmentation, struct_size, 0);
 FIELD(tb_augmentation, crop_padding, 8);
 FIELD(tb_augmentation, horizontal_flip, 16);
-FIELD(tb_augmentation, reserved, 20);
+FIELD(tb_augmentation, resized_crop, 20);
 FIELD(tb_augmentation, seed, 24);
 FIELD(tb_augmentation, epoch, 32);
+FIELD(tb_augmentation, scale, 40);
+FIELD(tb_augmentation, ratio, 56);
 
 LAYOUT(sizeof(tb_epoch_report) == 32);
 FIELD(tb_epoch_report, struct_size, 0);

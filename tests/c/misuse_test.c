@@ -1069,6 +1069,11 @@ static tb_status c_dataset_digits(arguments *a) {
     if (status == TB_STATUS_OK) CHECK(tb_dataset_free(handle_room) == TB_STATUS_OK);
     return status;
 }
+static tb_status c_dataset_shapes(arguments *a) {
+    tb_status status = tb_dataset_shapes(a->label_count, 1, PROGRESS, NULL, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_dataset_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
 static void p_dataset_create(arguments *a) {
     strcpy(name_room, "own");
     x_shape[0] = 1, x_shape[1] = x_shape[2] = 2;
@@ -1222,6 +1227,7 @@ static const function functions[] = {
     {"tb_dlpack_export", c_dlpack_export, p_dlpack_export, NONE, NO_OPTIONS, 0},
     {"tb_dataset_open", c_dataset_open, p_dataset_open, NONE, DATASET_OPTIONS, 0},
     {"tb_dataset_digits", c_dataset_digits, p_dataset_digits, NONE, NO_OPTIONS, 0},
+    {"tb_dataset_shapes", c_dataset_shapes, p_dataset_digits, NONE, NO_OPTIONS, 0},
     {"tb_dataset_create", c_dataset_create, p_dataset_create, NONE, NO_OPTIONS, 0},
     {"tb_dataset_info", c_dataset_info, p_dataset_info, DATASET, NO_OPTIONS, 0},
     {"tb_dataset_order", c_dataset_order, p_dataset_order, DATASET, NO_OPTIONS, 0},

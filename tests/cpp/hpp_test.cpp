@@ -414,6 +414,12 @@ static void datasets(const Engine& engine) {
     crop.crop_padding = 4;
     ok(digits.batch(four, {moved, {4, 1, 28, 28}}, crop));
     CHECK(x != moved);
+    Augmentation part;
+    part.resized_crop = true;
+    CHECK(part.c().ratio[1] == 4.0 / 3.0);
+    part.scale = {0.5, 2.0};
+    FAILS(digits.batch(four, {moved, {4, 1, 28, 28}}, part), Status::invalid_argument, "`scale`");
+    CHECK(ok(ok(Dataset::shapes(3, 1)).info()).shape == Shape({3, 32, 32}));
     FAILS(digits.batch({std::size_t{200}}, {x.data(), {1, 1, 28, 28}}), Status::invalid_argument, "tb_dataset_batch");
 
     const std::vector<std::uint8_t> pixels(2 * 4, 255);
@@ -423,7 +429,8 @@ static void datasets(const Engine& engine) {
     FAILS(Dataset::open(folder() + "/nowhere"), Status::io, "tb_dataset_open");
     DatasetOptions some;
     some.limit = 5;
-    CHECK(some.c().limit == 5 && some.c().image_size == 224);
+    some.from_files = true;
+    CHECK(some.c().limit == 5 && some.c().image_size == 224 && some.c().resize == 0 && some.c().from_files == 1);
 
     const auto network = ok(Network::create(engine, "lenet5"));
     const auto optimizer = ok(Optimizer::create(network, Algorithm::adam));

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -62,6 +64,22 @@ def test_digits():
     assert np.array_equal(digits.batch(range(30))[0], Dataset.digits(30, 3).batch(range(30))[0])
 
 
+def test_shapes_and_resized_crops():
+    shapes = Dataset.shapes(20, 3)
+    assert len(shapes) == 20 and shapes.info.shape == (3, 32, 32) and shapes.info.classes == 10
+    plain, _ = shapes.batch(range(20))
+    cut, _ = shapes.batch(range(20), augmentation=Augmentation(resized_crop=True))
+    smaller, _ = shapes.batch(range(20), augmentation=Augmentation(resized_crop=True, scale=(0.1, 0.1)))
+    assert not np.array_equal(cut, plain) and not np.array_equal(cut, smaller)
+    whole, _ = shapes.batch(
+        range(20), augmentation=Augmentation(resized_crop=True, scale=(1, 1), ratio=(1, 1))
+    )
+    np.testing.assert_allclose(whole, plain, atol=1e-6)
+    with pytest.raises(tiebreak.Error) as caught:
+        shapes.batch([0], augmentation=Augmentation(resized_crop=True, scale=(0.5, 2)))
+    assert caught.value.status is Status.INVALID_ARGUMENT
+
+
 def write_idx(folder, part, count):
     x, labels = batch(np.random.default_rng(5), count)
     for name, kind, array in (
@@ -84,6 +102,32 @@ def test_folders(tmp_path):
     with pytest.raises(tiebreak.Error) as caught:
         Dataset.open(tmp_path)
     assert caught.value.status is Status.FORMAT
+
+
+def write_svhn(path, images, labels):
+    def element(kind, data):
+        return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+    def array(name, values):
+        shape = np.array(values.shape, "<i4").tobytes()
+        parts = [(6, struct.pack("<II", 9, 0)), (5, shape), (1, name), (2, values.tobytes(order="F"))]
+        packed = zlib.compress(element(14, b"".join(element(*part) for part in parts)))
+        return struct.pack("<II", 15, len(packed)) + packed
+
+    header = b"MATLAB 5.0".ljust(124) + b"\x00\x01IM"
+    path.write_bytes(header + array(b"X", images) + array(b"y", labels))
+
+
+def test_svhn(tmp_path):
+    images = np.random.default_rng(5).integers(0, 256, (32, 32, 3, 4), np.uint8)
+    labels = np.array([[1], [10], [9], [2]], np.uint8)
+    write_svhn(tmp_path / "train_32x32.mat", images, labels)
+    write_svhn(tmp_path / "test_32x32.mat", images[..., :2], labels[:2])
+    train, test = Dataset.open(tmp_path)
+    assert (train.info.name, test.info.name, len(test)) == ("svhn (train)", "svhn", 2)
+    x, numbers = train.batch(range(4))
+    assert numbers.tolist() == [1, 0, 9, 2]
+    np.testing.assert_allclose(x, (images.transpose(3, 2, 0, 1) / 255 - 0.5) / 0.5, atol=1e-6)
 
 
 def test_epochs(engine):

@@ -388,6 +388,9 @@ class tb_dataset_options(c.Structure):
         ("image_size", c.c_size_t),
         ("limit_per_class", c.c_size_t),
         ("limit", c.c_size_t),
+        ("resize", c.c_size_t),
+        ("from_files", c.c_int32),
+        ("reserved", c.c_int32),
     ]
 
 
@@ -396,9 +399,11 @@ class tb_augmentation(c.Structure):
         ("struct_size", c.c_size_t),
         ("crop_padding", c.c_size_t),
         ("horizontal_flip", c.c_int32),
-        ("reserved", c.c_int32),
+        ("resized_crop", c.c_int32),
         ("seed", c.c_uint64),
         ("epoch", c.c_uint64),
+        ("scale", c.c_double * 2),
+        ("ratio", c.c_double * 2),
     ]
 
 tb_progress_callback = c.CFUNCTYPE(c.c_int32, c.c_uint64, c.c_uint64, c.c_void_p)
@@ -555,6 +560,7 @@ FUNCTIONS = {
     "tb_augmentation_init": (tb_status, [c.POINTER(tb_augmentation), c.c_size_t]),
     "tb_dataset_open": (tb_status, [c.c_char_p, c.POINTER(tb_dataset_options), tb_progress_callback, c.c_void_p, c.POINTER(c.c_void_p), c.POINTER(c.c_void_p)]),
     "tb_dataset_digits": (tb_status, [c.c_size_t, c.c_uint64, tb_progress_callback, c.c_void_p, c.POINTER(c.c_void_p)]),
+    "tb_dataset_shapes": (tb_status, [c.c_size_t, c.c_uint64, tb_progress_callback, c.c_void_p, c.POINTER(c.c_void_p)]),
     "tb_dataset_create": (tb_status, [c.c_char_p, c.POINTER(c.c_uint8), c.POINTER(c.c_int64), c.POINTER(c.c_int64), c.c_size_t, c.c_size_t, c.POINTER(c.c_void_p)]),
     "tb_dataset_free": (tb_status, [c.c_void_p]),
     "tb_dataset_info": (tb_status, [c.c_void_p, c.POINTER(tb_dataset_properties)]),

@@ -42,7 +42,8 @@ class DatasetProperties(Properties):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of training images, as torchvision's RandomCrop with padding and RandomHorizontalFlip.
+    """Random changes of training images, as torchvision's RandomResizedCrop, RandomCrop with padding and
+    RandomHorizontalFlip, in this order.
 
     What happens to an image depends on seed, epoch and its index alone.
     """
@@ -54,16 +55,23 @@ class Augmentation:
     seed: int = 0
     epoch: int = 0
     """Other draws in each."""
+    resized_crop: bool = False
+    """Takes a random rectangle of the image, resized to the size of the data set's images."""
+    scale: tuple[float, float] = (0.08, 1.0)
+    """Of `resized_crop`: least and largest share of the area, in (0, 1], uniform between them."""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Of `resized_crop`: least and largest ratio of width to height, above 0, its logarithm uniform."""
 
     def _struct(self) -> Any:
         struct = options(_abi.tb_augmentation, "augmentation")
         struct.crop_padding, struct.horizontal_flip = self.crop_padding, self.horizontal_flip
-        struct.seed, struct.epoch = self.seed, self.epoch
+        struct.seed, struct.epoch, struct.resized_crop = self.seed, self.epoch, self.resized_crop
+        struct.scale[:], struct.ratio[:] = self.scale, self.ratio
         return struct
 
 
 class Dataset(Handle):
-    """Labelled images, 8 bits a channel, in host memory. It never changes."""
+    """Labelled images, 8 bits a channel, in host memory, or photos whose files each batch reads. It never changes."""
 
     _kind = "dataset"
 
@@ -93,16 +101,23 @@ class Dataset(Handle):
         image_size: int = 224,
         limit_per_class: int = 0,
         limit: int = 0,
+        resize: int = 0,
+        from_files: bool = False,
         progress: Progress | None = None,
     ) -> tuple[Dataset, Dataset]:
-        """Reads whichever data set a folder holds: MNIST or what has its IDX files (Fashion-MNIST), CIFAR-10's binary
-        version, or photos (JPEG, PNG) in one folder per class below `train` and `val` or `test`.
+        """Reads whichever data set a folder holds: MNIST or Fashion-MNIST (IDX; told by `fashion` in the name of the
+        folder or of the one that it is in), CIFAR-10's binary version, SVHN (`*_32x32.mat`; trains on `extra`, or
+        `train` where that is not there), or photos (JPEG, PNG) in one folder per class below `train` and `val` or `test`.
 
         Args:
             path: the folder
             image_size: photos: height and width of the images, 1 to 65535
             limit_per_class: photos: takes the first so many of each class, by file name; 0 takes all
             limit: keeps the first so many images of each part; 0 keeps all
+            resize: photos: what the shorter side becomes before the centre is cut out, at least `image_size`; 0:
+                `image_size`
+            from_files: photos: reads the files anew for each batch, instead of all of them once into memory; a
+                `resized_crop` then cuts from the whole photo instead of the centre that is in memory
             progress: hears of files read
 
         Returns:
@@ -113,6 +128,7 @@ class Dataset(Handle):
         """
         choice = options(_abi.tb_dataset_options, "dataset_options")
         choice.image_size, choice.limit_per_class, choice.limit = image_size, limit_per_class, limit
+        choice.resize, choice.from_files = resize, from_files
         train, test = c.c_void_p(), c.c_void_p()
         try:
             with listening(progress) as hear:
@@ -135,6 +151,21 @@ class Dataset(Handle):
         with listening(progress) as hear:
             Handle.__init__(digits, lib.dataset_digits, count, seed, hear, None)
         return digits
+
+    @classmethod
+    def shapes(cls, count: int, seed: int, *, progress: Progress | None = None) -> Dataset:
+        """Draws coloured shapes `[3, 32, 32]` of ten classes, a stand-in for CIFAR-10 that needs no file. Image i
+        depends on the seed and i alone; take disjoint seeds for training and testing.
+
+        Args:
+            count: number of images
+            seed: seed
+            progress: hears of images drawn
+        """
+        shapes = cls.__new__(cls)
+        with listening(progress) as hear:
+            Handle.__init__(shapes, lib.dataset_shapes, count, seed, hear, None)
+        return shapes
 
     @property
     def info(self) -> DatasetProperties:

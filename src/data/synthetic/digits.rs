@@ -1,10 +1,11 @@
-//! Digits drawn by a program: a stand-in for MNIST that needs no file.
+//! Handwritten digits: a stand-in for MNIST.
 //!
 //! Like MNIST they stand on a perfectly flat, black background, the source of most ties of a MaxPool.
 
-use rand_philox::{Philox, u32_to_unit_f64};
+use rand_philox::Philox;
 
-use crate::data::{Dataset, Split};
+use super::{BETWEEN, Random};
+use crate::data::Dataset;
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::tensor::filled;
@@ -19,9 +20,6 @@ const SIDE: usize = 28;
 pub fn digits(count: usize, seed: u64) -> Dataset {
     digits_with(count, seed, &mut Progress::silent()).expect("memory for the images")
 }
-
-/// Images drawn between two reports of progress.
-const BETWEEN: usize = 1024;
 
 /// As [`digits`], telling how many images were drawn.
 ///
@@ -42,32 +40,8 @@ pub fn digits_with(count: usize, seed: u64, progress: &mut Progress) -> Result<D
     Dataset::new("digits", images, labels, [1, SIDE, SIDE], 10)
 }
 
-/// The data that experiments use where no real one is given: `train` and `test` images of [`digits`] from
-/// two fixed seeds.
-pub fn embedded(train: usize, test: usize) -> Split {
-    Split { train: digits(train, 1), test: digits(test, 2) }
-}
-
 /// "digits" in ASCII: keeps these streams apart from others of the same seed.
 const DIGITS: u64 = 0x6469_6769_7473;
-
-struct Random(Philox);
-
-impl Random {
-    fn range(&mut self, low: f64, high: f64) -> f64 {
-        low + (high - low) * u32_to_unit_f64(self.0.next_u32())
-    }
-
-    /// Bell-shaped around 0, standard deviation 1, within +-3.5 (sum of four uniforms): no logarithm, whose
-    /// last bit differs between platforms.
-    fn bell(&mut self) -> f64 {
-        (0..4).map(|_| self.range(-0.5, 0.5)).sum::<f64>() * 3f64.sqrt()
-    }
-
-    fn chance(&mut self, p: f64) -> bool {
-        self.range(0.0, 1.0) < p
-    }
-}
 
 type Point = [f64; 2];
 
