@@ -2,10 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::imageops::{self, FilterType};
-use image::{GenericImageView, ImageError, ImageFormat};
+use image::{
+    DynamicImage, GenericImageView, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits,
+};
 use rayon::prelude::*;
 
 use super::file::{format_error, io_error};
@@ -191,7 +194,13 @@ fn read_image(path: &Path, size: usize, to: &mut [u8]) -> Result<()> {
     if format == ImageFormat::Jpeg && is_cut(&bytes) {
         return Err(format_error(path, "the file ends within its JPEG data"));
     }
-    let image = image::load_from_memory_with_format(&bytes, format).map_err(unreadable)?.into_rgb8();
+    let decoder = ImageReader::with_format(Cursor::new(&bytes), format).into_decoder().map_err(unreadable)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > most_pixels(format, bytes.len()) {
+        let message = format!("{width}x{height} pixels cannot be in {} bytes", bytes.len());
+        return Err(format_error(path, message));
+    }
+    let image = decode(decoder).map_err(unreadable)?.into_rgb8();
     let sides = [image.width(), image.height()].map(|side| side as usize);
     let shorter = sides[0].min(sides[1]);
     let resized = sides.map(|side| size * side / shorter);
@@ -209,6 +218,23 @@ fn read_image(path: &Path, size: usize, to: &mut [u8]) -> Result<()> {
         [red[i], green[i], blue[i]] = pixel.0;
     }
     Ok(())
+}
+
+/// Pixels that a file of `len` bytes can hold at most: more must not be believed, nor given memory.
+fn most_pixels(format: ImageFormat, len: usize) -> u64 {
+    let per_byte = match format {
+        // A bit for each block of 8x8.
+        ImageFormat::Jpeg => 8 * 64,
+        // A bit for each pixel, packed as well as DEFLATE can.
+        _ => 8 * 1032,
+    };
+    len as u64 * per_byte
+}
+
+/// As [`image::load_from_memory`] does, which keeps to the default limit of memory.
+fn decode(decoder: impl ImageDecoder) -> ImageResult<DynamicImage> {
+    Limits::default().reserve(decoder.total_bytes())?;
+    DynamicImage::from_decoder(decoder)
 }
 
 /// Whether a JPEG file ends before its end mark, which the decoder forgives and fills with grey.
