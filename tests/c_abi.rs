@@ -2,11 +2,18 @@
 //! them. Without a C compiler the tests say so and pass, or fail under `TIEBREAK_REQUIRE_CC=1`.
 #![cfg(unix)]
 
+#[path = "support/programs.rs"]
+mod programs;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
+use programs::{
+    compiler, has, has_sanitizers, number_after, program, required, root, run, sanitized, shared_library,
+    text,
+};
 use tempfile::TempDir;
 
 /// Warnings of the C programs are errors.
@@ -26,67 +33,8 @@ impl Library {
     }
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Cargo builds every crate type of the package for an integration test and puts them beside it.
-fn library(file: &str) -> PathBuf {
-    let mut exe = std::env::current_exe().unwrap();
-    exe.pop();
-    let folders = [exe.clone(), exe.join("deps"), exe.join("..")];
-    let found = folders.iter().map(|f| f.join(file)).find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("no {file} in {folders:?}")).canonicalize().unwrap()
-}
-
-fn shared_library() -> PathBuf {
-    library(if cfg!(target_os = "macos") { "libtiebreak.dylib" } else { "libtiebreak.so" })
-}
-
-fn required(variable: &str) -> bool {
-    std::env::var(variable).is_ok_and(|v| v == "1")
-}
-
-fn compiler(variable: &str, default: &str) -> Option<String> {
-    let name = std::env::var(variable).unwrap_or_else(|_| default.into());
-    if Command::new(&name).arg("--version").output().is_ok_and(|o| o.status.success()) {
-        return Some(name);
-    }
-    assert!(!required("TIEBREAK_REQUIRE_CC"), "TIEBREAK_REQUIRE_CC=1: no compiler {name}");
-    eprintln!("skipped: no compiler {name}");
-    None
-}
-
 fn cc() -> Option<String> {
     compiler("CC", "cc")
-}
-
-fn text(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}{}", text(&output.stdout), text(&output.stderr))
-}
-
-/// Runs a command that must succeed; what it prints.
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let text = text(&output);
-    assert!(output.status.success(), "{command:?}: {}\n{text}", output.status);
-    text
-}
-
-/// A program with the shared library of this build, whatever else the loader's path names.
-fn program(path: &Path) -> Command {
-    let mut command = Command::new(path);
-    let folder = shared_library().parent().unwrap().to_path_buf();
-    command.env("LD_LIBRARY_PATH", &folder).env("DYLD_LIBRARY_PATH", &folder);
-    command
-}
-
-/// A test program, which writes its files into the folder where it lies.
-fn test_program(path: &Path) -> Command {
-    let mut command = program(path);
-    command.env("TIEBREAK_TEST_FOLDER", path.parent().unwrap());
-    command
 }
 
 /// Compiles and links one source file; the program's path.
@@ -99,7 +47,7 @@ fn build(cc: &str, source: &str, library: Library, flags: &[&str], out: &TempDir
     command.arg(&source).arg("-o").arg(&path);
     match library {
         Library::Shared => command.arg("-L").arg(shared_library().parent().unwrap()).arg("-ltiebreak"),
-        Library::Static => command.arg(self::library("libtiebreak.a")).arg("-ldl"),
+        Library::Static => command.arg(programs::library("libtiebreak.a")).arg("-ldl"),
     };
     run(command.args(["-lpthread", "-lm"]).args(flags));
     path
@@ -130,8 +78,7 @@ fn the_shared_library_exports_what_the_header_declares() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    if Command::new("nm").arg("--version").output().is_err() {
-        eprintln!("skipped: no nm");
+    if !has("nm") {
         return;
     }
     let symbols = run(Command::new("nm").args(["-D", "--defined-only"]).arg(shared_library()));
@@ -163,8 +110,7 @@ fn symbols_are_frozen() {
 /// The shared library is named by the version of its binary interface, and a program asks for it by that name.
 #[test]
 fn the_soname_is_the_abi_version() {
-    if !cfg!(target_os = "linux") || Command::new("readelf").arg("--version").output().is_err() {
-        eprintln!("skipped: no readelf");
+    if !cfg!(target_os = "linux") || !has("readelf") {
         return;
     }
     let header = std::fs::read_to_string(root().join("include/tiebreak.h")).unwrap();
@@ -230,10 +176,10 @@ fn abi() {
         let data = TempDir::new().unwrap();
         write_idx(data.path(), "train", 64);
         write_idx(data.path(), "t10k", 64);
-        let printed = run(test_program(&path).env("TIEBREAK_TEST_MNIST", data.path()));
+        let printed = run(program(&path).env("TIEBREAK_TEST_MNIST", data.path()));
         assert!(printed.contains("0 failed: ok"), "{printed}");
-        run(test_program(&path).arg("auto"));
-        let gpu = test_program(&path).arg("gpu").output().unwrap();
+        run(program(&path).arg("auto"));
+        let gpu = program(&path).arg("gpu").output().unwrap();
         let text = text(&gpu);
         match gpu.status.code() {
             Some(0) => {}
@@ -252,15 +198,14 @@ fn misuse() {
     let out = TempDir::new().unwrap();
     for &library in Library::all() {
         let path = build(&cc, "tests/c/misuse_test.c", library, &[], &out);
-        assert!(run(&mut test_program(&path)).contains("0 failed: ok"));
+        assert!(run(&mut program(&path)).contains("0 failed: ok"));
     }
 }
 
 #[test]
 fn nothing_leaks() {
     let Some(cc) = cc() else { return };
-    if !cfg!(target_os = "linux") || Command::new("valgrind").arg("--version").output().is_err() {
-        eprintln!("skipped: no valgrind");
+    if !cfg!(target_os = "linux") || !has("valgrind") {
         return;
     }
     let out = TempDir::new().unwrap();
@@ -270,6 +215,30 @@ fn nothing_leaks() {
     // Suppresses nothing: the default kinds of errors, and every block that is lost for certain.
     valgrind.env("TIEBREAK_TEST_CPU_ONLY", "1").env("TIEBREAK_TEST_FOLDER", out.path());
     run(valgrind.args(["--show-leak-kinds=definite", "--quiet"]).arg(&path));
+}
+
+/// The library itself is not instrumented, but its memory comes from the sanitizer, which sees what it leaks, frees twice
+/// or writes into the programs' arrays past their end where the C library does that for it.
+#[test]
+fn sanitizers_find_nothing() {
+    let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    let Some(cc) = cc().filter(|cc| has_sanitizers(cc, &flags)) else { return };
+    let out = TempDir::new().unwrap();
+    for test in ["abi_test", "misuse_test", "threads_test"] {
+        let path = build(&cc, &format!("tests/c/{test}.c"), Library::Shared, &flags, &out);
+        let printed = run(sanitized(&mut program(&path)).env("TIEBREAK_TEST_CPU_ONLY", "1"));
+        assert!(printed.contains("0 failed: ok"), "{printed}");
+    }
+}
+
+#[test]
+fn threads() {
+    let Some(cc) = cc() else { return };
+    let out = TempDir::new().unwrap();
+    for &library in Library::all() {
+        let path = build(&cc, "tests/c/threads_test.c", library, &[], &out);
+        assert!(run(&mut program(&path)).contains("0 failed: ok"));
+    }
 }
 
 /// The README's C program says what it prints, in the comment behind the line that does.
@@ -306,13 +275,6 @@ fn own_trainer() {
     }
     printed.dedup();
     assert_eq!(printed.len(), 1, "both libraries compute the same");
-}
-
-/// The number that follows `label` where it last stands.
-fn number_after(text: &str, label: &str) -> f64 {
-    let rest = text.rsplit_once(label).unwrap_or_else(|| panic!("no {label:?} in\n{text}")).1;
-    let number = rest.split_whitespace().next().unwrap();
-    number.parse().unwrap_or_else(|_| panic!("{number:?} after {label:?} in\n{text}"))
 }
 
 /// Writes `count` images, each a bar whose place is its label, in MNIST's format.

@@ -9,7 +9,7 @@ mod programs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use programs::{has, library, root, run, shared_library};
+use programs::{has, has_sanitizers, library, number_after, program, root, run, sanitized, shared_library};
 use tempfile::TempDir;
 
 /// Warnings are errors.
@@ -22,15 +22,6 @@ fn compile(compiler: &str, flags: &[&str], sources: &[&str]) -> Command {
     let mut command = Command::new(compiler);
     command.args(STRICT).args(flags).arg("-I").arg(root().join("include"));
     command.args(sources.iter().map(|s| root().join(s)));
-    command
-}
-
-/// A program with the shared library of this build, whatever else the loader's path names.
-fn program(path: &Path) -> Command {
-    let mut command = Command::new(path);
-    let folder = shared_library().parent().unwrap().to_path_buf();
-    command.env("LD_LIBRARY_PATH", &folder).env("DYLD_LIBRARY_PATH", &folder);
-    command.env("TIEBREAK_TEST_FOLDER", path.parent().unwrap());
     command
 }
 
@@ -69,6 +60,22 @@ fn gcc() {
 #[test]
 fn clang() {
     every_function_in_every_mode("clang++");
+}
+
+/// As in `tests/c_abi.rs`.
+#[test]
+fn sanitizers_find_nothing() {
+    let flags = ["-std=c++17", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    if !has("g++") || !has_sanitizers("g++", &flags[2..]) {
+        return;
+    }
+    let out = TempDir::new().unwrap();
+    let path = out.path().join("hpp_test");
+    let mut command = compile("g++", &flags, &["tests/cpp/hpp_test.cpp", "tests/cpp/returning.cpp"]);
+    let folder = shared_library().parent().unwrap().to_path_buf();
+    run(command.arg("-o").arg(&path).arg("-L").arg(folder).arg("-ltiebreak"));
+    let text = run(sanitized(&mut program(&path)));
+    assert!(text.contains("0 failed: ok"), "{text}");
 }
 
 fn header() -> String {
@@ -153,13 +160,6 @@ fn example(name: &str, out: &TempDir, flags: &[&str]) -> PathBuf {
     let folder = shared_library().parent().unwrap().to_path_buf();
     run(command.args(flags).arg("-L").arg(folder).arg("-ltiebreak"));
     path
-}
-
-/// The number that follows `label` where it last stands.
-fn number_after(text: &str, label: &str) -> f64 {
-    let rest = text.rsplit_once(label).unwrap_or_else(|| panic!("no {label:?} in\n{text}")).1;
-    let number = rest.split_whitespace().next().unwrap().trim_end_matches(',');
-    number.parse().unwrap_or_else(|_| panic!("{number:?} after {label:?} in\n{text}"))
 }
 
 #[test]

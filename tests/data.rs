@@ -683,6 +683,35 @@ fn an_image_folder_names_what_is_wrong() {
     assert!(format_error("d", read(8)).contains("no JPEG or PNG"));
 }
 
+/// A few bytes can say that they are a large image; memory for it is had only where they could hold one.
+#[test]
+fn photos_larger_than_their_file_allows_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a/photo");
+    let size = |width: u16, height: u16| [height.to_be_bytes(), width.to_be_bytes()].concat();
+    for (ending, format) in [("png", ImageFormat::Png), ("jpg", ImageFormat::Jpeg)] {
+        let path = path.with_extension(ending);
+        // Nothing is packed better than one colour.
+        save(&path, image::GrayImage::new(3000, 2000), format);
+        image_folder::read(dir.path(), &at(8)).unwrap();
+        save(&path, flat([9, 99, 0]), format);
+        let mut bytes = fs::read(&path).unwrap();
+        if format == ImageFormat::Png {
+            bytes[16..24].copy_from_slice(&[0, 0, 0x27, 0x10, 0, 0, 0x23, 0x28]);
+            let mut crc = flate2::Crc::new();
+            crc.update(&bytes[12..29]);
+            bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+        } else {
+            let at = bytes.windows(4).position(|w| w == size(20, 10)).unwrap();
+            bytes[at..at + 4].copy_from_slice(&size(10_000, 9_000));
+        }
+        fs::write(&path, bytes).unwrap();
+        let message = format_error(&format!("a/photo.{ending}"), image_folder::read(dir.path(), &at(8)));
+        assert!(message.contains("10000x9000 pixels"), "{message}");
+        fs::remove_file(path).unwrap();
+    }
+}
+
 #[test]
 fn training_and_validation_folders_must_have_the_same_classes() {
     let dir = tempfile::tempdir().unwrap();

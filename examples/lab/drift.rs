@@ -64,7 +64,7 @@ impl Args {
         let or = |given: Option<usize>, small| given.unwrap_or(if self.full { usize::MAX } else { small });
         data.train = data.train.take(or(self.limit, 2560));
         data.test = data.test.take(or(self.test_limit, 1000));
-        let published = Augmentation { crop_padding: 4, horizontal_flip: true };
+        let published = Augmentation { crop_padding: 4, horizontal_flip: true, ..Default::default() };
         let experiment = Drift {
             augmentation: if self.no_augmentation || data.train.shape[0] == 1 {
                 Augmentation::default()

@@ -67,7 +67,7 @@ impl Args {
         data.train = data.train.take(self.limit.unwrap_or(usize::MAX));
         data.test = data.test.take(self.test_limit.unwrap_or(usize::MAX));
         let grey = data.train.shape[0] == 1;
-        let published = Augmentation { crop_padding: 4, horizontal_flip: true };
+        let published = Augmentation { crop_padding: 4, horizontal_flip: true, ..Default::default() };
         let experiment = Training {
             augmentation: if grey { Augmentation::default() } else { published },
             data,

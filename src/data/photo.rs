@@ -5,7 +5,10 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
-use image::{GenericImageView, ImageBuffer, ImageFormat, ImageReader, Luma, RgbImage};
+use image::{
+    DynamicImage, GenericImageView, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits,
+    Luma, RgbImage,
+};
 
 use super::augmentation::Area;
 use super::file::{format_error, io_error};
@@ -24,9 +27,40 @@ pub(super) fn read(path: &Path) -> Result<RgbImage> {
         return Err(format_error(path, message));
     }
     let mut reader = Cursor::new(bytes.as_slice());
-    let image = ImageReader::with_format(&mut reader, format).decode();
-    let image = image.map_err(|e| format_error(path, format!("before byte {}: {e}", reader.position())))?;
-    Ok(image.into_rgb8())
+    let image = decode(ImageReader::with_format(&mut reader, format), most_pixels(format, bytes.len()));
+    match image.map_err(|e| format_error(path, format!("before byte {}: {e}", reader.position())))? {
+        Ok(image) => Ok(image.into_rgb8()),
+        Err((width, height)) => {
+            let message = format!("{width}x{height} pixels cannot be in {} bytes", bytes.len());
+            Err(format_error(path, message))
+        }
+    }
+}
+
+/// Pixels that a file of `len` bytes can hold at most: more must not be believed, nor given memory.
+fn most_pixels(format: ImageFormat, len: usize) -> u64 {
+    let per_byte = match format {
+        // A bit for each block of 8x8.
+        ImageFormat::Jpeg => 8 * 64,
+        // A bit for each pixel, packed as well as DEFLATE can.
+        _ => 8 * 1032,
+    };
+    len as u64 * per_byte
+}
+
+/// As [`image::load_from_memory`] does, which keeps to the default limit of memory; (width, height) where these promise
+/// more than so many pixels.
+fn decode(
+    reader: ImageReader<&mut Cursor<&[u8]>>,
+    most_pixels: u64,
+) -> ImageResult<std::result::Result<DynamicImage, (u32, u32)>> {
+    let decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > most_pixels {
+        return Ok(Err((width, height)));
+    }
+    Limits::default().reserve(decoder.total_bytes())?;
+    DynamicImage::from_decoder(decoder).map(Ok)
 }
 
 /// Resizes the photo of `path` so that its shorter side is `resize`, and cuts `[3, size, size]` out of its centre.

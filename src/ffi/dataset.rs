@@ -57,7 +57,7 @@ pub struct tb_dataset_options {
 
 // SAFETY: repr(C), plain numbers, struct_size first.
 unsafe impl Growable for tb_dataset_options {
-    const FIRST_SIZE: usize = 48;
+    const FIRST_SIZE: usize = 32;
     fn defaults() -> Self {
         tb_dataset_options {
             struct_size: size_of::<Self>(),
@@ -138,7 +138,7 @@ pub struct tb_augmentation {
 
 // SAFETY: repr(C), plain numbers, struct_size first.
 unsafe impl Growable for tb_augmentation {
-    const FIRST_SIZE: usize = 72;
+    const FIRST_SIZE: usize = 40;
     fn defaults() -> Self {
         tb_augmentation {
             struct_size: size_of::<Self>(),
