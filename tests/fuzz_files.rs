@@ -3,6 +3,9 @@
 //! can need. Every cut and every header field comes first; `TIEBREAK_FUZZ_FILES` more follow from `TIEBREAK_FUZZ_SEED`.
 #![cfg(feature = "lab")]
 
+#[path = "support/mat5.rs"]
+mod mat5;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -16,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use flate2::{Compression, Crc, write::GzEncoder};
 use image::{DynamicImage, ImageFormat};
 use rand_philox::Philox;
-use tiebreak::data::{Split, cifar10, image_folder, mnist};
+use tiebreak::data::{Split, cifar10, image_folder, mnist, svhn};
 use tiebreak::net::{Graph, Network};
 use tiebreak::train::{GradScaler, Optimizer, OptimizerOptions};
 use tiebreak::{AdamOptions, DType, Engine, Error, Result, Tensor};
@@ -251,6 +254,25 @@ fn cifar() -> Kind {
             let part = cifar10::read(folder.join("data_batch_1.bin"), 1)?;
             part.batch(&[0], DType::F32).map(drop)
         },
+        in_c: |_, folder| dataset_open(folder),
+    }
+}
+
+fn svhn() -> Kind {
+    let part = |labels: &[u8]| {
+        let pixels: Vec<u8> = (0..labels.len() * 3072).map(|i| (i % 253) as u8).collect();
+        let x = mat5::matrix(b'X', &[32, 32, 3, labels.len() as i32], &pixels);
+        (x, mat5::matrix(b'y', &[labels.len() as i32, 1], labels))
+    };
+    let ((x, y), (test_x, test_y)) = (part(&[10, 3]), part(&[1]));
+    let files = vec![
+        ("train_32x32.mat", mat5::mat(&[mat5::compressed(&x), mat5::compressed(&y)])),
+        ("test_32x32.mat", mat5::mat(&[test_x, test_y])),
+    ];
+    Kind {
+        name: "SVHN",
+        files,
+        in_rust: |_, folder| svhn::load(folder).map(look_at),
         in_c: |_, folder| dataset_open(folder),
     }
 }
@@ -557,7 +579,7 @@ fn damaged_files_are_read_or_refused() {
     let root = tempfile::TempDir::new().unwrap();
     let mut readers = Readers::new();
     let own = [parameters(&mut readers, root.path()), run_file(&mut readers, root.path())];
-    let kinds: Vec<Kind> = [idx(), cifar(), photos()].into_iter().chain(own).collect();
+    let kinds: Vec<Kind> = [idx(), cifar(), svhn(), photos()].into_iter().chain(own).collect();
     let folders: Vec<PathBuf> = kinds.iter().map(|kind| root.path().join(kind.name)).collect();
     for (kind, folder) in kinds.iter().zip(&folders) {
         for (name, bytes) in &kind.files {
