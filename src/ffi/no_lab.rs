@@ -1,5 +1,8 @@
 //! Stands for `crate::data` in a build without the feature `lab`: a data set that cannot be made.
 
+// Nobody reads how a data set would be read or changed.
+#![allow(dead_code)]
+
 use std::convert::Infallible;
 
 use crate::dtype::DType;
@@ -34,7 +37,6 @@ impl ResizedCrop {
 
 pub(super) mod image_folder {
     /// How photos would be read.
-    #[allow(dead_code)]
     pub struct ImageFolderOptions {
         pub size: usize,
         pub resize: Option<usize>,

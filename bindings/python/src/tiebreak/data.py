@@ -107,7 +107,8 @@ class Dataset(Handle):
     ) -> tuple[Dataset, Dataset]:
         """Reads whichever data set a folder holds: MNIST or Fashion-MNIST (IDX; told by `fashion` in the name of the
         folder or of the one that it is in), CIFAR-10's binary version, SVHN (`*_32x32.mat`; trains on `extra`, or
-        `train` where that is not there), or photos (JPEG, PNG) in one folder per class below `train` and `val` or `test`.
+        `train` where that is not there), or photos (JPEG, PNG) in one folder per class below `train` and `val` or
+        `test`.
 
         Args:
             path: the folder
