@@ -192,14 +192,41 @@ fn abi() {
     }
 }
 
-#[test]
-fn misuse() {
+/// A test program with either library.
+fn passes(test: &str) {
     let Some(cc) = cc() else { return };
     let out = TempDir::new().unwrap();
     for &library in Library::all() {
-        let path = build(&cc, "tests/c/misuse_test.c", library, &[], &out);
-        assert!(run(&mut program(&path)).contains("0 failed: ok"));
+        let path = build(&cc, &format!("tests/c/{test}.c"), library, &[], &out);
+        let printed = run(&mut program(&path));
+        assert!(printed.contains("0 failed: ok"), "{printed}");
     }
+}
+
+#[test]
+fn misuse() {
+    passes("misuse_test");
+}
+
+#[test]
+fn threads() {
+    passes("threads_test");
+}
+
+#[test]
+fn structs_of_older_programs() {
+    let test = std::fs::read_to_string(root().join("tests/c/prefix_test.c")).unwrap();
+    let header = std::fs::read_to_string(root().join("include/tiebreak.h")).unwrap();
+    let growing = header.split("typedef struct tb_").skip(1).filter_map(|part| {
+        let (name, body) = part.split_once(" {")?;
+        body.split_once("\n}")?.0.contains("size_t struct_size;").then_some(name)
+    });
+    let growing: Vec<&str> = growing.collect();
+    assert!(growing.len() > 20, "{growing:?}");
+    for name in growing {
+        assert!(test.contains(&format!("({name}, ")), "prefix_test.c has no first size of tb_{name}");
+    }
+    passes("prefix_test");
 }
 
 #[test]
@@ -224,20 +251,10 @@ fn sanitizers_find_nothing() {
     let flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
     let Some(cc) = cc().filter(|cc| has_sanitizers(cc, &flags)) else { return };
     let out = TempDir::new().unwrap();
-    for test in ["abi_test", "misuse_test", "threads_test"] {
+    for test in ["abi_test", "misuse_test", "threads_test", "prefix_test"] {
         let path = build(&cc, &format!("tests/c/{test}.c"), Library::Shared, &flags, &out);
         let printed = run(sanitized(&mut program(&path)).env("TIEBREAK_TEST_CPU_ONLY", "1"));
         assert!(printed.contains("0 failed: ok"), "{printed}");
-    }
-}
-
-#[test]
-fn threads() {
-    let Some(cc) = cc() else { return };
-    let out = TempDir::new().unwrap();
-    for &library in Library::all() {
-        let path = build(&cc, "tests/c/threads_test.c", library, &[], &out);
-        assert!(run(&mut program(&path)).contains("0 failed: ok"));
     }
 }
 

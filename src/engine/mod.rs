@@ -215,6 +215,11 @@ impl Engine {
         EngineInfo { gpu: false, name: "cpu".into(), driver, gpu_f16: false, threads }
     }
 
+    #[cfg(all(test, feature = "gpu"))]
+    pub(crate) fn lose_gpu(&self) {
+        self.shared.gpu.as_ref().expect("a GPU engine").lose();
+    }
+
     /// Bytes that the CPU engine holds in host memory: tensors of networks, and working memory of the kernels.
     pub fn host_memory(&self) -> MemoryUse {
         self.shared.cpu.memory()

@@ -24,6 +24,8 @@ mod handle;
 mod kink;
 mod linear;
 mod loss;
+#[cfg(all(test, feature = "gpu"))]
+mod lost_device;
 mod maxpool2d;
 mod memory;
 mod network;

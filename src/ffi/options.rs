@@ -213,3 +213,57 @@ fn check_size<T: Growable>(size: usize, argument: &str) -> Result<(), Failure> {
     let expected = format!("sizeof the struct ({} or more); call its init function", T::FIRST_SIZE);
     Err(Error::invalid(argument, expected, size).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A struct that has grown by `added` since its first release.
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Grown {
+        struct_size: usize,
+        first: u64,
+        added: u64,
+    }
+
+    // SAFETY: repr(C), plain numbers, struct_size first.
+    unsafe impl Growable for Grown {
+        const FIRST_SIZE: usize = 16;
+        fn defaults() -> Self {
+            Grown { struct_size: size_of::<Self>(), first: 1, added: 2 }
+        }
+    }
+
+    const FOREIGN: u64 = 0x5555;
+
+    #[test]
+    fn an_older_callers_struct_has_defaults_for_what_it_lacks() {
+        // Behind its 16 bytes lies something else of the caller's.
+        let mut older = Grown { struct_size: 0, first: 0, added: FOREIGN };
+        // SAFETY: structs of the sizes that are stated.
+        unsafe {
+            init(&mut older, 16, "o").unwrap();
+            assert_eq!(older, Grown { struct_size: 16, first: 1, added: FOREIGN });
+            older.first = 7;
+            assert_eq!(read(&older, "o").unwrap(), Grown { struct_size: 16, first: 7, added: 2 });
+            write(&mut older, Grown { struct_size: 0, first: 8, added: 9 }, "o").unwrap();
+            assert_eq!(older, Grown { struct_size: 16, first: 8, added: FOREIGN });
+            older.struct_size = 15;
+            assert!(read(&older, "o").is_err() && init(&mut older, 15, "o").is_err());
+        }
+    }
+
+    #[test]
+    fn an_older_callers_array_has_its_own_distance() {
+        let mut older = [16u64, 3, 16, 4, FOREIGN];
+        // SAFETY: two structs of 16 bytes.
+        unsafe {
+            let first = older.as_mut_ptr().cast::<Grown>();
+            let two = read_array(first, 2, "o").unwrap();
+            assert_eq!([two[0], two[1]].map(|g| (g.first, g.added)), [(3, 2), (4, 2)]);
+            write_array(first, &[5, 6].map(|first| Grown { first, ..Grown::defaults() }), "o").unwrap();
+        }
+        assert_eq!(older, [16, 5, 16, 6, FOREIGN]);
+    }
+}

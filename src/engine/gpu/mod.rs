@@ -71,6 +71,12 @@ impl GpuEngine {
         self.gpu.meter.read()
     }
 
+    /// As where the driver resets the device, or it is pulled out.
+    #[cfg(test)]
+    pub fn lose(&self) {
+        self.gpu.device.destroy();
+    }
+
     pub fn session(&self) -> Box<dyn Session> {
         Box::new(session::GpuSession::new(self.gpu.clone()))
     }
@@ -170,6 +176,12 @@ impl Gpu {
     /// The error that wgpu reported since the last call, if any. The loss of the device stays.
     fn check(&self, what: &str, bytes: usize) -> Result<()> {
         let mut faults = lock(&self.faults);
+        if faults.error.is_some() && faults.lost.is_none() {
+            // wgpu tells of a lost device at a poll only: the errors that the loss causes may come first.
+            drop(faults);
+            let _ = self.device.poll(wgpu::PollType::Poll);
+            faults = lock(&self.faults);
+        }
         if let Some(reason) = &faults.lost {
             return Err(Error::DeviceLost(reason.clone()));
         }

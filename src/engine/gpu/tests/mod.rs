@@ -565,7 +565,7 @@ fn a_lost_device_is_an_error() {
         Call { op: Op::ReluForward { len: 4 }, dtype: DType::F32, reads: vec![x], writes: vec![y], site: 0 };
     let program = session.prepare(std::slice::from_ref(&call)).unwrap();
     session.run(&[program], &Settings::default()).unwrap();
-    gpu.gpu.device.destroy();
+    gpu.lose();
     let mut bytes = [0; 16];
     let results = [
         session.read(y, &mut bytes),
