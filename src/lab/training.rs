@@ -292,12 +292,14 @@ impl Group {
         let accuracies: Vec<f64> = last().map(|row| 100.0 * row.number("test_accuracy")).collect();
         let (network, optimizer, beta) = (s.text("network"), s.text("optimizer"), s.number("beta"));
         let (bits, composition) = (s.number("bits") as u32, s.text("composition"));
+        // "svhn (extra)" is what was trained on.
+        let dataset = s.text("dataset").replace(" (extra)", "").to_lowercase().replace('-', "");
         let same = |p: &Published| {
             p.network == network
                 && p.optimizer == optimizer
                 && p.bits == bits
                 && p.beta == beta
-                && s.text("dataset").to_lowercase().replace(['-', '_'], "") == p.dataset
+                && dataset == p.dataset
         };
         Group {
             published: published().into_iter().find(same).filter(|_| composition == "coupled"),
