@@ -1,5 +1,6 @@
 # Builds the libraries with cargo, unless they are there (TARGET_DIR is empty), and puts them into LIB under the names
 # that they are installed with.
+cmake_minimum_required(VERSION 3.21) # a script of its own has the policies of CMake 2 otherwise
 if(TARGET_DIR)
   execute_process(
     COMMAND "${CARGO}" rustc --lib --locked --profile "${PROFILE}" --no-default-features --features "${FEATURES}"

@@ -1423,10 +1423,8 @@ static void option_structs(const function *f, arguments *a) {
         memcpy(&options, &no_sizes[k], sizeof size);
         wrong(f, a, TB_STATUS_INVALID_ARGUMENT, "struct_size`", "options of no size");
     }
-    size -= 8;
-    memcpy(&options, &size, sizeof size);
-    wrong(f, a, TB_STATUS_INVALID_ARGUMENT, "struct_size`", "options that end early");
-    size += 16;
+    /* Sizes between the first one and today's are those of older programs: prefix_test.c. */
+    size += 8;
     memcpy(&options, &size, sizeof size);
     options.room[size - 1] = 1;
     wrong(f, a, TB_STATUS_INVALID_ARGUMENT, "newer version", "options with an unknown field");
@@ -1966,7 +1964,7 @@ static void inits(void) {
 #define INIT(init, member, name)                                                                  \
     FAILS(init(NULL, sizeof u.member), TB_STATUS_NULL_POINTER, name, "NULL");                     \
     FAILS(init(&u.member, 0), TB_STATUS_INVALID_ARGUMENT, name, "struct_size");                   \
-    FAILS(init(&u.member, sizeof u.member - 1), TB_STATUS_INVALID_ARGUMENT, name, "struct_size"); \
+    FAILS(init(&u.member, 8), TB_STATUS_INVALID_ARGUMENT, name, "struct_size");                   \
     FAILS(init(&u.member, SIZE_MAX), TB_STATUS_INVALID_ARGUMENT, name, "struct_size");            \
     OK(init(&u.member, sizeof u.room));                                                           \
     OK(init(&u.member, sizeof u.member))
