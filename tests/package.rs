@@ -5,6 +5,7 @@
 #[path = "support/programs.rs"]
 mod programs;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -128,4 +129,33 @@ fn another_version_is_refused() {
     assert!(!output.status.success());
     let text = programs::text(&output);
     assert!(text.contains("version") && text.contains("99"), "{text}");
+}
+
+/// What CMake runs to build the libraries, with a program in place of cargo that prints what the libraries need.
+#[test]
+fn the_build_step_checks_what_cargo_says() {
+    if !tools(&["cmake"]) {
+        return;
+    }
+    let out = TempDir::new().unwrap();
+    let step = |needed: &str| {
+        let cargo = out.path().join("cargo");
+        std::fs::write(&cargo, format!("#!/bin/sh\necho 'note: native-static-libs: {needed}' >&2\n"))
+            .unwrap();
+        std::fs::set_permissions(&cargo, PermissionsExt::from_mode(0o755)).unwrap();
+        let built = shared_library().parent().unwrap().to_path_buf();
+        let path = |name: &str, path: &Path| format!("-D{name}={}", path.display());
+        let mut command = cmake(&["-DPROFILE=release", "-DFEATURES=gpu", "-DEXPECTED=-lm -ldl"]);
+        command.args([path("CARGO", &cargo), path("SOURCE", &root()), path("TARGET_DIR", out.path())]);
+        command.args([path("BUILT", &built), path("LIB", &out.path().join("lib"))]);
+        command.args(["-DA=libtiebreak.a", "-DSO=libtiebreak.so", "-DSONAME=libtiebreak.so.1", "-P"]);
+        command.arg(root().join("bindings/cmake/build.cmake")).output().unwrap()
+    };
+    let built = step("-ldl -lm");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    assert!(out.path().join("lib/libtiebreak.so").exists());
+    let more = step("-ldl -lnew");
+    assert!(!more.status.success());
+    let said = String::from_utf8_lossy(&more.stderr);
+    assert!(said.contains("TIEBREAK_NATIVE_STATIC_LIBS"), "{said}");
 }
