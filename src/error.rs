@@ -71,6 +71,10 @@ impl Error {
         }
     }
 
+    pub(crate) fn io(path: &std::path::Path, message: impl ToString) -> Error {
+        Error::Io { path: path.to_path_buf(), message: message.to_string() }
+    }
+
     pub(crate) fn shape(argument: impl Into<String>, expected: impl ToString, got: &[usize]) -> Error {
         Error::Shape { argument: argument.into(), expected: expected.to_string(), got: format!("{got:?}") }
     }

@@ -17,6 +17,7 @@ pub mod shape;
 mod tensor;
 mod tensor_file;
 pub mod train;
+mod whole_file;
 
 #[cfg(feature = "lab")]
 pub mod data;

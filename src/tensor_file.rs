@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::SafeTensors;
@@ -11,6 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
+use crate::whole_file;
 
 /// What a file holds, by name.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,9 +26,8 @@ pub(crate) struct TensorFile {
 const METADATA: &str = "tiebreak";
 
 impl TensorFile {
-    /// Writes the file beside its place first, then moves it there: whoever reads finds the old one or the new one.
+    /// Writes the file as [`whole_file::write`] does.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let io_error = |e: std::io::Error| Error::Io { path: path.to_path_buf(), message: e.to_string() };
         let integers: Vec<(&String, [u8; 8])> =
             self.integers.iter().map(|(name, v)| (name, v.to_le_bytes())).collect();
         let format_error = |e: safetensors::SafeTensorError| Error::Format {
@@ -51,31 +50,12 @@ impl TensorFile {
         let metadata = self.metadata.clone().map(|text| HashMap::from([(METADATA.to_string(), text)]));
         let bytes = safetensors::serialize(views, metadata).map_err(format_error)?;
 
-        let folder = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // As any new file: the process's mask takes away what it takes.
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        let mut file = builder.prefix(".tiebreak").tempfile_in(folder).map_err(io_error)?;
-        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(io_error)?;
-        file.persist(path).map_err(|e| io_error(e.error))?;
-        // The new name is not on disk before its folder is. Not every system can sync one.
-        if let Ok(folder) = fs::File::open(folder) {
-            let _ = folder.sync_all();
-        }
-        Ok(())
+        whole_file::write(path, &bytes)
     }
 
     /// Reads a file; tensors of other types than f16, f32, f64 and scalars of i64 are refused.
     pub fn read(path: &Path) -> Result<TensorFile> {
-        let bytes =
-            fs::read(path).map_err(|e| Error::Io { path: path.to_path_buf(), message: e.to_string() })?;
+        let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
         let damaged = |message: String| Error::Format { path: path.to_path_buf(), message };
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|e| damaged(format!("not a whole safetensors file: {e}")))?;

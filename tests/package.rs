@@ -146,7 +146,7 @@ fn the_build_step_checks_what_cargo_says() {
         let built = shared_library().parent().unwrap().to_path_buf();
         let path = |name: &str, path: &Path| format!("-D{name}={}", path.display());
         let mut command = cmake(&["-DPROFILE=release", "-DFEATURES=gpu", "-DEXPECTED=-lm -ldl"]);
-        command.args([path("CARGO", &cargo), path("SOURCE", &root()), path("TARGET_DIR", out.path())]);
+        command.args([path("CARGO", &cargo), path("SOURCE", root()), path("TARGET_DIR", out.path())]);
         command.args([path("BUILT", &built), path("LIB", &out.path().join("lib"))]);
         command.args(["-DA=libtiebreak.a", "-DSO=libtiebreak.so", "-DSONAME=libtiebreak.so.1", "-P"]);
         command.arg(root().join("bindings/cmake/build.cmake")).output().unwrap()

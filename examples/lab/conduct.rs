@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tiebreak::data::{self, Split};
+use tiebreak::data::{self, Augmentation, Dataset, Split};
 use tiebreak::lab::{Columns, Event, Experiment, LINES, Outcome, RunOptions, TABLE, run};
 use tiebreak::{Device, Engine, EngineOptions};
 
@@ -49,6 +49,14 @@ fn shard(text: &str) -> std::result::Result<(usize, usize), String> {
 /// The folder's data set, its photos 224 x 224 pixels large.
 pub fn load(folder: &PathBuf) -> Result<Split> {
     Ok(data::load(folder, 224)?)
+}
+
+/// How the published code changes training images: colour ones are cut out of a border of 4 pixels, and mirrored.
+pub fn published_augmentation(images: &Dataset) -> Augmentation {
+    match images.shape[0] {
+        1 => Augmentation::default(),
+        _ => Augmentation { crop_padding: 4, horizontal_flip: true, ..Default::default() },
+    }
 }
 
 /// Runs the experiment and prints its answer.

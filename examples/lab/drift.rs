@@ -7,7 +7,7 @@ use tiebreak::data::Augmentation;
 use tiebreak::lab::drift::Drift;
 use tiebreak::{Composition, DType};
 
-use crate::conduct::{Common, Result, conduct, load};
+use crate::conduct::{Common, Result, conduct, load, published_augmentation};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -64,12 +64,11 @@ impl Args {
         let or = |given: Option<usize>, small| given.unwrap_or(if self.full { usize::MAX } else { small });
         data.train = data.train.take(or(self.limit, 2560));
         data.test = data.test.take(or(self.test_limit, 1000));
-        let published = Augmentation { crop_padding: 4, horizontal_flip: true, ..Default::default() };
         let experiment = Drift {
-            augmentation: if self.no_augmentation || data.train.shape[0] == 1 {
+            augmentation: if self.no_augmentation {
                 Augmentation::default()
             } else {
-                published
+                published_augmentation(&data.train)
             },
             data,
             network: self.network,

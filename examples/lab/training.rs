@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tiebreak::data::Augmentation;
 use tiebreak::lab::training::{Algorithm, Training};
 use tiebreak::{Composition, Precision};
 
-use crate::conduct::{Common, Result, conduct, load};
+use crate::conduct::{Common, Result, conduct, load, published_augmentation};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -67,9 +66,8 @@ impl Args {
         data.train = data.train.take(self.limit.unwrap_or(usize::MAX));
         data.test = data.test.take(self.test_limit.unwrap_or(usize::MAX));
         let grey = data.train.shape[0] == 1;
-        let published = Augmentation { crop_padding: 4, horizontal_flip: true, ..Default::default() };
         let experiment = Training {
-            augmentation: if grey { Augmentation::default() } else { published },
+            augmentation: published_augmentation(&data.train),
             data,
             networks: self.network,
             precisions: self.precision,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::file::{Source, io_error, ten_classes};
+use super::file::{Source, ten_classes};
 use super::{Augmentation, Dataset, Split};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -42,12 +42,12 @@ pub fn load(dir: impl AsRef<Path>) -> Result<Split> {
 pub(super) fn load_with(dir: &Path, progress: &mut Progress) -> Result<Split> {
     let Some(folder) = folder(dir) else {
         let message = format!("no file {TEST} here or in {FOLDER} (the binary version of CIFAR-10)");
-        return Err(io_error(dir, message));
+        return Err(Error::io(dir, message));
     };
     let path = |batch: &usize| folder.join(train_file(*batch));
     let batches: Vec<usize> = (1..=5).filter(|batch| path(batch).is_file()).collect();
     let name = match batches.as_slice() {
-        [] => return Err(io_error(&folder, "none of the files data_batch_1.bin to data_batch_5.bin")),
+        [] => return Err(Error::io(&folder, "none of the files data_batch_1.bin to data_batch_5.bin")),
         [one] => format!("cifar10 (batch {one} of 5)"),
         [_, _, _, _, _] => "cifar10".to_string(),
         some => {

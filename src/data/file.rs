@@ -8,10 +8,6 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{Error, Result};
 
-pub(super) fn io_error(path: &Path, message: impl ToString) -> Error {
-    Error::Io { path: path.to_path_buf(), message: message.to_string() }
-}
-
 pub(super) fn format_error(path: &Path, message: impl Into<String>) -> Error {
     Error::Format { path: path.to_path_buf(), message: message.into() }
 }
@@ -33,7 +29,7 @@ impl<'a> Source<'a> {
             let zipped = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
             Ok(if zipped { (Box::new(MultiGzDecoder::new(reader)), true) } else { (Box::new(reader), false) })
         };
-        let (reader, zipped) = open().map_err(|e| io_error(path, e))?;
+        let (reader, zipped) = open().map_err(|e| Error::io(path, e))?;
         Ok(Source { path, reader, zipped, at: 0 })
     }
 
@@ -47,7 +43,7 @@ impl<'a> Source<'a> {
             Err(e) if self.zipped && e.kind() != ErrorKind::PermissionDenied => {
                 Err(format_error(self.path, format!("damaged gzip data after {}: {e}", self.place())))
             }
-            Err(e) => Err(io_error(self.path, e)),
+            Err(e) => Err(Error::io(self.path, e)),
         }
     }
 

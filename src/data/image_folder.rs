@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::augmentation::{Area, Augmentation, ResizedCrop};
-use super::file::{format_error, io_error};
+use super::file::format_error;
 use super::photo::{self, MAX_SIDE};
 use super::{Dataset, Split};
 use crate::error::{Error, Result};
@@ -60,7 +60,7 @@ pub fn load(dir: impl AsRef<Path>, options: &ImageFolderOptions) -> Result<Split
 pub(super) fn load_with(dir: &Path, options: &ImageFolderOptions, progress: &mut Progress) -> Result<Split> {
     let train = Listing::new(&dir.join(TRAIN), options)?;
     let Some(val) = ["val", "test"].map(|name| dir.join(name)).into_iter().find(|path| path.is_dir()) else {
-        return Err(io_error(dir, "no folder val or test"));
+        return Err(Error::io(dir, "no folder val or test"));
     };
     let val = Listing::new(&val, options)?;
     // A label is a place among the sorted names: one class more or less would shift all that follow.
@@ -232,7 +232,7 @@ fn sorted(dir: &Path, keep: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
         paths.sort_unstable();
         Ok(paths)
     };
-    list().map_err(|e| io_error(dir, e))
+    list().map_err(|e| Error::io(dir, e))
 }
 
 fn is_image(path: &Path) -> bool {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
-use super::file::{format_error, io_error};
+use super::file::format_error;
 use crate::error::{Error, Result};
 
 /// Length of the file's header: text, version and byte order.
@@ -40,7 +40,7 @@ impl Array {
 /// Errors: [`Error::Io`] for a file that cannot be read; [`Error::Format`] for one that is truncated, damaged, of
 /// another kind or byte order, or does not hold all arrays as unsigned bytes.
 pub(super) fn read<const N: usize>(path: &Path, names: [&str; N]) -> Result<[Array; N]> {
-    let file = File::open(path).map_err(|e| io_error(path, e))?;
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
     let mut file = Stream { path, reader: BufReader::new(file), place: Place { at: 0, within: None } };
     file.header()?;
     let mut found: [Option<Array>; N] = std::array::from_fn(|_| None);
@@ -225,7 +225,7 @@ impl<R: Read> Stream<'_, R> {
     fn unreadable(&self, e: io::Error) -> Error {
         match self.place.within {
             Some(_) => self.error(self.place.at, format!("damaged: {e}")),
-            None => io_error(self.path, e),
+            None => Error::io(self.path, e),
         }
     }
 

@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::file::{Source, format_error, io_error, ten_classes};
+use super::file::{Source, format_error, ten_classes};
 use super::{Dataset, Split};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 /// Reads the four files of `dir`: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
@@ -76,7 +76,7 @@ fn find(dir: &Path, stem: &str, suffix: &str) -> Result<PathBuf> {
     let candidates = names.iter().flat_map(|name| [name.clone(), format!("{name}.gz")]);
     let found = candidates.map(|name| dir.join(name)).find(|path| path.is_file());
     let missing = || format!("no file {} or {}, with or without .gz", names[0], names[1]);
-    found.ok_or_else(|| io_error(dir, missing()))
+    found.ok_or_else(|| Error::io(dir, missing()))
 }
 
 /// Dimensions and bytes of an IDX file of unsigned bytes with `R` dimensions.

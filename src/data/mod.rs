@@ -72,7 +72,7 @@ pub fn load_with(
     progress: &mut Progress,
 ) -> Result<Split> {
     let dir = dir.as_ref();
-    std::fs::metadata(dir).map_err(|e| file::io_error(dir, e))?;
+    std::fs::metadata(dir).map_err(|e| Error::io(dir, e))?;
     if mnist::is_in(dir) {
         mnist::load_with(dir, progress)
     } else if cifar10::folder(dir).is_some() {
@@ -84,7 +84,7 @@ pub fn load_with(
     } else {
         let message = "neither MNIST's IDX files, nor CIFAR-10's binary files (.bin), nor SVHN's (.mat), nor folders \
                        train and val";
-        Err(file::io_error(dir, message))
+        Err(Error::io(dir, message))
     }
 }
 

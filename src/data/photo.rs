@@ -11,15 +11,15 @@ use image::{
 };
 
 use super::augmentation::Area;
-use super::file::{format_error, io_error};
-use crate::error::Result;
+use super::file::format_error;
+use crate::error::{Error, Result};
 
 /// Largest side of an image, as in JPEG.
 pub(super) const MAX_SIDE: usize = 65_535;
 
 /// Decodes a JPEG or PNG file, whatever its name. Grey becomes RGB, transparency is dropped, 16 bits become 8.
 pub(super) fn read(path: &Path) -> Result<RgbImage> {
-    let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
+    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
     // By content: ImageNet has a PNG that is named .JPEG.
     let format = image::guess_format(&bytes).map_err(|e| format_error(path, format!("byte 0: {e}")))?;
     if format == ImageFormat::Jpeg && is_cut(&bytes) {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::file::{format_error, io_error};
+use super::file::format_error;
 use super::{Dataset, Split, mat5};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 const SHAPE: [usize; 3] = [3, 32, 32];
@@ -26,11 +26,11 @@ pub fn load(dir: impl AsRef<Path>) -> Result<Split> {
 pub(super) fn load_with(dir: &Path, progress: &mut Progress) -> Result<Split> {
     let found = [(EXTRA, "svhn (extra)"), (TRAIN, "svhn (train)")];
     let Some((file, name)) = found.into_iter().find(|(file, _)| dir.join(file).is_file()) else {
-        return Err(io_error(dir, format!("no file {EXTRA} or {TRAIN}, to train on")));
+        return Err(Error::io(dir, format!("no file {EXTRA} or {TRAIN}, to train on")));
     };
     let test = dir.join(TEST);
     if !test.is_file() {
-        return Err(io_error(dir, format!("no file {TEST}")));
+        return Err(Error::io(dir, format!("no file {TEST}")));
     }
     progress.tell(0, 2)?;
     let train = Dataset { name: name.into(), ..read(dir.join(file))? };

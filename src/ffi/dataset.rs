@@ -237,6 +237,24 @@ pub unsafe extern "C" fn tb_dataset_open(
     })
 }
 
+/// Hands out what `draw` makes.
+///
+/// # Safety
+///
+/// As the header states it for the callback.
+unsafe fn drawn(
+    dataset: &mut *mut tb_dataset,
+    progress: tb_progress_callback,
+    user_data: *mut c_void,
+    draw: impl FnOnce(&mut Progress) -> crate::Result<source::Dataset>,
+) -> Result<(), Failure> {
+    *dataset = std::ptr::null_mut();
+    // SAFETY: the caller's promise.
+    let mut listener = unsafe { listener(progress, user_data) };
+    *dataset = create(draw(&mut Progress::new(&mut listener))?);
+    Ok(())
+}
+
 /// Draws digits `[1, 28, 28]`, a stand-in for MNIST that needs no file. Image i depends on the seed and i alone; take
 /// disjoint seeds for training and testing.
 ///
@@ -257,10 +275,7 @@ pub unsafe extern "C" fn tb_dataset_digits(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_dataset_digits", || unsafe {
         let dataset = non_null_mut(dataset, "dataset")?;
-        *dataset = std::ptr::null_mut();
-        let mut listener = listener(progress, user_data);
-        *dataset = create(source::synthetic::digits_with(count, seed, &mut Progress::new(&mut listener))?);
-        Ok(())
+        drawn(dataset, progress, user_data, |progress| source::synthetic::digits_with(count, seed, progress))
     })
 }
 
@@ -284,10 +299,7 @@ pub unsafe extern "C" fn tb_dataset_shapes(
     // SAFETY: the caller's promise, as the header states it.
     guard("tb_dataset_shapes", || unsafe {
         let dataset = non_null_mut(dataset, "dataset")?;
-        *dataset = std::ptr::null_mut();
-        let mut listener = listener(progress, user_data);
-        *dataset = create(source::synthetic::shapes_with(count, seed, &mut Progress::new(&mut listener))?);
-        Ok(())
+        drawn(dataset, progress, user_data, |progress| source::synthetic::shapes_with(count, seed, progress))
     })
 }
 

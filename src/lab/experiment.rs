@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::columns::Columns;
-use super::journal::{Journal, Record, io_error};
+use super::journal::{Journal, Record};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::report::page::{Page, render};
+use crate::whole_file;
 
 /// An experiment with its protocol chosen: a list of units, each of which is measured by itself.
 pub trait Experiment {
@@ -184,25 +185,19 @@ pub fn write_tables(out: &Path, records: &[Record]) -> Result<()> {
         serde_json::to_writer(&mut lines, &row).expect("writing to memory");
         lines.push(b'\n');
     }
-    write_whole(&out.join(TABLE), &csv.into_inner().expect("writing to memory"))?;
-    write_whole(&out.join(LINES), &lines)
+    whole_file::write(&out.join(TABLE), &csv.into_inner().expect("writing to memory"))?;
+    whole_file::write(&out.join(LINES), &lines)
 }
 
 /// The page, and each of its pictures by itself.
 pub fn write_page(out: &Path, page: &Page) -> Result<()> {
     let plots = out.join("plots");
-    fs::create_dir_all(&plots).map_err(|e| io_error(&plots, e))?;
+    fs::create_dir_all(&plots).map_err(|e| Error::io(&plots, e))?;
     let drawings = page.figures.iter().flat_map(|figure| &figure.drawings);
     for (i, drawing) in drawings.enumerate() {
-        write_whole(&plots.join(format!("{:02}.svg", i + 1)), drawing.as_bytes())?;
+        whole_file::write(&plots.join(format!("{:02}.svg", i + 1)), drawing.as_bytes())?;
     }
-    write_whole(&out.join(REPORT), render(page).as_bytes())
-}
-
-/// A file that appears whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("new");
-    fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path)).map_err(|e| io_error(path, e))
+    whole_file::write(&out.join(REPORT), render(page).as_bytes())
 }
 
 #[cfg(test)]

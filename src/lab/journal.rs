@@ -35,23 +35,19 @@ pub(super) struct Journal {
     records: Vec<Record>,
 }
 
-pub(super) fn io_error(path: &Path, e: impl ToString) -> Error {
-    Error::Io { path: path.to_path_buf(), message: e.to_string() }
-}
-
 impl Journal {
     /// Reads the folder, which is created, and opens the file for shard (i, n), for this process alone.
     pub fn open(folder: &Path, shard: Option<(usize, usize)>) -> Result<Journal> {
-        fs::create_dir_all(folder).map_err(|e| io_error(folder, e))?;
+        fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let path = folder.join(match shard {
             None => "units.jsonl".to_string(),
             Some((i, n)) => format!("units.{i}-of-{n}.jsonl"),
         });
         let open = OpenOptions::new().read(true).append(true).create(true).open(&path);
-        let mut file = open.map_err(|e| io_error(&path, e))?;
+        let mut file = open.map_err(|e| Error::io(&path, e))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
-                return Err(io_error(
+                return Err(Error::io(
                     &path,
                     "another process writes these results; take another folder or wait",
                 ));
@@ -59,7 +55,7 @@ impl Journal {
             // A file system without locks.
             Err(TryLockError::Error(_)) | Ok(()) => {}
         }
-        let whole = drop_cut_line(&mut file).map_err(|e| io_error(&path, e))?;
+        let whole = drop_cut_line(&mut file).map_err(|e| Error::io(&path, e))?;
         let mut records = parse(&path, &whole)?;
         for other in files(folder)?.into_iter().filter(|other| *other != path) {
             records.extend(read(&other)?);
@@ -76,12 +72,12 @@ impl Journal {
     pub fn append(&mut self, record: Record) -> Result<()> {
         let mut line = serde_json::to_vec(&record).expect("numbers and texts");
         line.push(b'\n');
-        let end = self.file.seek(SeekFrom::End(0)).map_err(|e| io_error(&self.path, e))?;
+        let end = self.file.seek(SeekFrom::End(0)).map_err(|e| Error::io(&self.path, e))?;
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
         if let Err(e) = written {
             // A full disk: what was written of the line would stand in the way of the next.
             let _ = self.file.set_len(end);
-            return Err(io_error(&self.path, e));
+            return Err(Error::io(&self.path, e));
         }
         self.records.push(record);
         Ok(())
@@ -102,7 +98,7 @@ fn drop_cut_line(file: &mut File) -> std::io::Result<Vec<u8>> {
 
 /// The files of a folder by name.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|e| io_error(folder, e))?;
+    let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
     let is_journal = |path: &PathBuf| {
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         name.starts_with("units") && name.ends_with(".jsonl")
@@ -115,7 +111,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// The units in a file; a last line that lacks its end, as a crash leaves it, is left out.
 fn read(path: &Path) -> Result<Vec<Record>> {
-    let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
+    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
     let end = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
     parse(path, &bytes[..end])
 }
@@ -127,7 +123,7 @@ pub fn read_records(path: &Path) -> Result<Vec<Record>> {
     }
     let files = files(path)?;
     if files.is_empty() {
-        return Err(io_error(path, "no results here: no file units*.jsonl"));
+        return Err(Error::io(path, "no results here: no file units*.jsonl"));
     }
     let records: Result<Vec<Vec<Record>>> = files.iter().map(|file| read(file)).collect();
     Ok(records?.concat())

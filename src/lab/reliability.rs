@@ -17,7 +17,7 @@ use crate::kink::{Composition, Kink, MaxPoolKink};
 use crate::lab::course::Course;
 use crate::lab::evaluation::test;
 use crate::lab::reliability_page;
-use crate::lab::results::{CLASSES, Results, Row, io_error};
+use crate::lab::results::{CLASSES, Results, Row};
 use crate::lab::statistics::distinct;
 use crate::lab::summary::{self, Cell};
 use crate::net::{Graph, Network, zoo};
@@ -232,7 +232,7 @@ pub fn run(
 ) -> Result<Outcome> {
     options.validate()?;
     let out = out.as_ref();
-    fs::create_dir_all(out).map_err(|e| io_error(out, &e))?;
+    fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
     let mut results = Results::open(out.join(RESULTS))?;
     let graph = zoo::lenet5(&zoo::Options::default())?;
     let data = fingerprint(&options.data);

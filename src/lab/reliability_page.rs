@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use crate::dtype::DType;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kink::Composition;
 use crate::lab::reliability::{Outcome, REPORT, ReliabilityOptions, belongs, device};
-use crate::lab::results::{Row, io_error};
+use crate::lab::results::Row;
 use crate::lab::statistics::distinct;
 use crate::lab::summary::Cell;
 use crate::net::{Graph, Network};
@@ -17,6 +17,7 @@ use crate::report::page::{self, Figure, Page, Table, Tone};
 use crate::report::plot::{self, Chart, Mark, Point, Series};
 use crate::report::tie_map::{TieMap, tie_map};
 use crate::report::{power_label, utc};
+use crate::whole_file;
 
 /// Writes the page and the plots to `out`.
 pub(super) fn write(
@@ -30,11 +31,11 @@ pub(super) fn write(
     let cells = &outcome.cells;
     let ties = Ties::measure(engine, graph, options)?;
     let plots = out.join("plots");
-    fs::create_dir_all(&plots).map_err(|e| io_error(&plots, &e))?;
+    fs::create_dir_all(&plots).map_err(|e| Error::io(&plots, e))?;
     let save = |named: Vec<(String, String)>| -> Result<Vec<String>> {
         for (name, svg) in &named {
             let path = plots.join(format!("{name}.svg"));
-            fs::write(&path, svg).map_err(|e| io_error(&path, &e))?;
+            whole_file::write(&path, svg.as_bytes())?;
         }
         Ok(named.into_iter().map(|(_, svg)| svg).collect())
     };
@@ -73,7 +74,7 @@ pub(super) fn write(
         provenance: provenance(engine, options, outcome, rows),
     };
     let path = out.join(REPORT);
-    fs::write(&path, page::render(&page)).map_err(|e| io_error(&path, &e))
+    whole_file::write(&path, page::render(&page).as_bytes())
 }
 
 fn verdict(outcome: &Outcome) -> Vec<String> {

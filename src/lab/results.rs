@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
+use crate::whole_file;
 
 /// One epoch of one run: a line of `results.csv`, its columns in this order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,7 +110,7 @@ impl Results {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(e) => return Err(io_error(&path, &e)),
+            Err(e) => return Err(Error::io(&path, e)),
         };
         let Parsed { rows: all, cut, mut dropped } = parse(&path, &bytes)?;
         let mut rows = Vec::new();
@@ -137,7 +138,7 @@ impl Results {
 
     /// Adds the rows of a finished run in one write.
     pub fn append(&mut self, rows: &[Row]) -> Result<()> {
-        let error = |e| io_error(&self.path, &e);
+        let error = |e: std::io::Error| Error::io(&self.path, e);
         let mut file = OpenOptions::new().create(true).append(true).open(&self.path).map_err(error)?;
         let empty = file.metadata().map_err(error)?.len() == 0;
         file.write_all(&self.lines(rows, empty)?).map_err(error)?;
@@ -168,27 +169,15 @@ impl Results {
             });
             match written {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                other => return other.map_err(|e| io_error(&backup, &e)),
+                other => return other.map_err(|e| Error::io(&backup, e)),
             }
         }
         Ok(())
     }
 
     fn rewrite(&self) -> Result<()> {
-        let temporary = self.path.with_extension("csv.new");
-        let lines = self.lines(&self.rows, true)?;
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&temporary)?;
-            file.write_all(&lines)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.path)
-        };
-        write().map_err(|e| io_error(&self.path, &e))
+        whole_file::write(&self.path, &self.lines(&self.rows, true)?)
     }
-}
-
-pub(super) fn io_error(path: &Path, e: &std::io::Error) -> Error {
-    Error::Io { path: path.to_path_buf(), message: e.to_string() }
 }
 
 /// The rows of each run together, in the order of the file.

@@ -1,5 +1,4 @@
 //! MAT-files of version 5, written for tests.
-#![allow(dead_code)] // each test binary uses a part of it
 
 use std::io::Write;
 
