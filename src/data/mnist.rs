@@ -13,8 +13,8 @@ use crate::progress::Progress;
 /// `.gz`. Both data sets have 60,000 training and 10,000 test images. Where `fashion` is part of the name of `dir` or of
 /// the folder that it is in (`FashionMNIST/raw`), in whichever case, they are named `fashion-mnist`, else `mnist`.
 ///
-/// Errors: [`Error::Io`](crate::Error::Io) for a missing or unreadable file;
-/// [`Error::Format`](crate::Error::Format) for one that is truncated, has
+/// Errors: [`Error::Io`] for a missing or unreadable file;
+/// [`Error::Format`] for one that is truncated, has
 /// surplus bytes, another kind of content, labels above 9, images of another size than 28x28, or another
 /// number of images than labels.
 pub fn load(dir: impl AsRef<Path>) -> Result<Split> {

@@ -17,7 +17,7 @@ const TEST: &str = "test_32x32.mat";
 /// where that is not there `train_32x32.mat` (73,257). The training part is named `svhn (extra)` or `svhn (train)`,
 /// so that tables and plots tell. [`read`] takes any one of the files.
 ///
-/// Errors: [`Error::Io`](crate::Error::Io) where the test file or both others are missing; those of [`read`].
+/// Errors: [`Error::Io`] where the test file or both others are missing; those of [`read`].
 pub fn load(dir: impl AsRef<Path>) -> Result<Split> {
     load_with(dir.as_ref(), &mut Progress::silent())
 }
@@ -48,7 +48,7 @@ pub(super) fn is_in(dir: &Path) -> bool {
 /// Reads one file: `X` `[32, 32, 3, N]` and `y`, N labels, where 10 stands for the digit 0. Named `svhn`; normalised
 /// with mean 0.5 and standard deviation 0.5.
 ///
-/// Errors: [`Error::Io`](crate::Error::Io) for a file that cannot be read; [`Error::Format`](crate::Error::Format)
+/// Errors: [`Error::Io`] for a file that cannot be read; [`Error::Format`]
 /// for one that is no MAT-file of version 5 to 7, is truncated or damaged, or holds images of another size, another
 /// number of labels or labels outside 1 to 10.
 pub fn read(path: impl AsRef<Path>) -> Result<Dataset> {
