@@ -120,6 +120,9 @@ pub(crate) enum Op {
     TieCensus { geometry: Pool2dGeometry, relu: bool },
     /// reads x; writes count `[1]` (u32) of elements equal to 0
     CountZeros { len: usize },
+    /// reads x; writes records `[slots, 2]` (u32) at `slot`: the index of the first value that is not finite, `u32::MAX`
+    /// where there is none, and 0 for a NaN, 1 for infinity, 2 for -infinity
+    FirstNonFinite { len: usize, slot: usize },
     /// Rounds in place to a simulated format. reads nothing; writes x
     Quantize { len: usize, format: Format, rounding: Rounding },
 }
@@ -202,7 +205,7 @@ impl Call {
             Op::CopyRows { geometry: g } => (0, 2 * g.rows * g.len),
             Op::CrossEntropy { batch, classes, .. } => (0, 2 * batch * classes),
             Op::Norms { len, difference } => (0, len * (1 + *difference as usize)),
-            Op::CountZeros { len } => (0, *len),
+            Op::CountZeros { len } | Op::FirstNonFinite { len, .. } => (0, *len),
             Op::Sgd { len, momentum, master } => optimizer(*len, *momentum as usize, *master),
             Op::Adam { len, amsgrad, master } => optimizer(*len, 2 + *amsgrad as usize, *master),
             Op::RmsProp { len, momentum, centered, master } => {
@@ -414,6 +417,7 @@ impl Op {
             | Op::Norms { .. }
             | Op::TieCensus { .. }
             | Op::CountZeros { .. }
+            | Op::FirstNonFinite { .. }
             | Op::Quantize { .. } => vec![],
         }
     }
@@ -450,6 +454,7 @@ impl Op {
             Op::Norms { .. } => "norms",
             Op::TieCensus { .. } => "tie_census",
             Op::CountZeros { .. } => "count_zeros",
+            Op::FirstNonFinite { .. } => "first_non_finite",
             Op::Quantize { .. } => "quantize",
         }
     }

@@ -9,6 +9,7 @@ mod memory;
 mod network;
 mod plan;
 mod run;
+mod watch;
 pub mod zoo;
 
 pub use census::{CensusEntry, LayerCensus, TieCount, WindowCount};
@@ -19,3 +20,4 @@ pub use memory::MemoryPlan;
 pub(crate) use network::Trainable;
 pub use network::{KernelProfile, Network, NetworkOptions, ParameterInfo};
 pub use run::{Evaluation, Ties};
+pub use watch::{NonFinite, Pass};

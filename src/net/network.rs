@@ -7,6 +7,7 @@ use super::graph::{Graph, LayerInfo, Role};
 use super::init::{self, Initialization};
 use super::plan::{Mode, ParameterBuffers, with_rounding};
 use super::run::{Planned, StoredForward};
+use super::watch::{Pass, Watch};
 use crate::dtype::DType;
 use crate::engine::op::{BufferId, Call, Op, OptimizerSettings, Settings, Work};
 use crate::engine::session::{KernelTime, ProgramId, Session};
@@ -39,6 +40,7 @@ pub struct Network {
     /// The factor that the gradients hold.
     pub(super) gradient_scale: f64,
     pub(super) comparer: Option<Comparer>,
+    pub(super) watch: Option<Watch>,
     /// Rounds every parameter and buffer to the simulated format.
     settle: Option<ProgramId>,
     id: u64,
@@ -48,7 +50,7 @@ pub struct Network {
 pub(super) struct Stored {
     pub info: ParameterInfo,
     pub role: Role,
-    node: usize,
+    pub node: usize,
     /// Type of `value` and `gradient`.
     pub dtype: DType,
     /// What operators read.
@@ -200,6 +202,7 @@ impl Network {
             last_loss: None,
             gradient_scale: 1.0,
             comparer: None,
+            watch: None,
             settle,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         })
@@ -482,14 +485,16 @@ impl Network {
     /// Prepares calls of an optimizer or a comparison.
     pub(crate) fn prepare(&mut self, calls: Vec<Call>) -> Result<ProgramId> {
         let calls = with_rounding(calls, self.precision.simulated, 4);
-        let _serial = self.engine.lock();
-        self.session.prepare(&calls)
+        let engine = self.engine.clone();
+        let _serial = engine.lock();
+        self.prepare_watched(vec![], calls, Pass::Optimizer)
     }
 
     /// Gives the memory of an optimizer or a comparison back.
     pub(crate) fn release(&mut self, buffers: &[BufferId], programs: &[ProgramId]) {
-        let _serial = self.engine.lock();
-        self.session.release(buffers, programs);
+        let engine = self.engine.clone();
+        let _serial = engine.lock();
+        self.release_watched(buffers, programs);
     }
 
     /// Runs an optimizer's program on the gradients that are there, times `clip`.
@@ -502,6 +507,7 @@ impl Network {
         self.set_optimizer(groups, clip / self.gradient_scale);
         self.parameters_change();
         self.submit(&[program])?;
+        self.ran_too(program);
         self.settings.step += 1;
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::graph::Layer;
 use super::network::{Network, check};
 use super::plan::{Mode, Plan};
+use super::watch::Pass;
 use crate::dtype::DType;
 use crate::engine::op::BufferId;
 use crate::engine::session::ProgramId;
@@ -218,10 +219,10 @@ impl Network {
     }
 
     /// Gives the memory of a plan back.
-    fn drop_plan(&mut self, index: usize) {
+    pub(super) fn drop_plan(&mut self, index: usize) {
         let old = self.plans.remove(index);
         self.last_loss = self.last_loss.filter(|b| !old.buffers.contains(b));
-        self.session.release(&old.buffers, &[old.forward, old.loss, old.backward]);
+        self.release_watched(&old.buffers, &[old.forward, old.loss, old.backward]);
     }
 
     fn make_plan(&mut self, batch: usize, mode: Mode) -> Result<Planned> {
@@ -230,11 +231,13 @@ impl Network {
         let buffers = self.engine.allocate(&mut *self.session, &plan.slots, &label)?;
         plan.relocate(&buffers);
         let mut programs = Vec::new();
-        for calls in [&plan.forward, &plan.loss, &plan.backward] {
-            match self.session.prepare(calls) {
+        let passes = [Pass::Forward, Pass::Loss, Pass::Backward];
+        let mut inputs = self.inputs(batch, buffers[plan.x]);
+        for (calls, pass) in [&plan.forward, &plan.loss, &plan.backward].into_iter().zip(passes) {
+            match self.prepare_watched(std::mem::take(&mut inputs), calls.clone(), pass) {
                 Ok(program) => programs.push(program),
                 Err(error) => {
-                    self.session.release(&buffers, &programs);
+                    self.release_watched(&buffers, &programs);
                     return Err(error);
                 }
             }
@@ -253,6 +256,7 @@ impl Network {
     ) -> Result<()> {
         let programs = self.write_batch(x, labels, mode, optimizer)?;
         self.submit(&programs)?;
+        self.ran(&programs);
         if mode != Mode::Inference {
             self.store(labels.len(), mode, optimizer.is_none());
         }

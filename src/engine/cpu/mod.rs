@@ -17,6 +17,7 @@ mod lanes;
 mod linear;
 mod loss;
 mod maxpool2d;
+mod non_finite;
 mod norm_pool2d;
 mod norms;
 mod optimizer;
@@ -305,6 +306,10 @@ fn execute_typed<T: Element<Acc: Lanes>>(
         ),
         Op::CountZeros { len } => {
             tie_census::count_zeros::<T>(input(reads, 0, len), &mut output(writes[0], 1)[0]);
+        }
+        Op::FirstNonFinite { len, slot } => {
+            let records = output(writes[0], 2 * (slot + 1));
+            non_finite::first_non_finite::<T>(input(reads, 0, len), &mut records[2 * slot..]);
         }
         Op::Quantize { len, format, rounding } => {
             quantize::quantize::<T>(format, rounding, draw, output(writes[0], len));

@@ -1,7 +1,7 @@
 //! What an operator becomes: a list of dispatches.
 
 use super::{
-    add, avgpool2d, batchnorm, conv2d, copy_rows, dropout, linear, loss, maxpool2d, norm_pool2d, norms,
+    add, avgpool2d, batchnorm, conv2d, copy_rows, dropout, linear, loss, maxpool2d, non_finite, norm_pool2d, norms,
     optimizer, quantize, relu, tie_census,
 };
 use crate::dtype::DType;
@@ -163,6 +163,7 @@ pub(super) fn lower(call: &Call) -> Lowered {
         Op::Norms { len, difference } => norms::norms(len, difference, dtype).into(),
         Op::TieCensus { geometry, relu } => tie_census::tie_census(&geometry, relu, dtype, call.site),
         Op::CountZeros { len } => tie_census::count_zeros(len, dtype),
+        Op::FirstNonFinite { len, slot } => non_finite::first_non_finite(len, slot, dtype).into(),
         Op::Quantize { len, format, rounding } => quantize::quantize(len, format, rounding, call.site).into(),
     }
 }

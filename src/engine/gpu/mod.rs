@@ -17,6 +17,7 @@ mod gemm;
 mod linear;
 mod loss;
 mod maxpool2d;
+mod non_finite;
 mod norm_pool2d;
 mod norms;
 mod optimizer;

@@ -30,6 +30,7 @@ pub(super) const KERNELS: &[(&str, &str)] = sources!("":
     "cross_entropy_mean",
     "cross_entropy_rows",
     "dropout",
+    "first_non_finite",
     "linear_backward_input",
     "linear_backward_weight",
     "linear_forward",

@@ -7,6 +7,7 @@ mod conv2d;
 mod copy_rows;
 mod dropout;
 mod linear;
+mod non_finite;
 mod norms;
 mod optimizer;
 mod pool2d;
