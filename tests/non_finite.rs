@@ -26,7 +26,7 @@ fn first(network: &mut Network, options: impl Into<OptimizerOptions>, steps: usi
     let (x, labels) = batch(network.dtype());
     for _ in 0..steps {
         optimizer.train_step(network, x.view(), &labels).unwrap();
-        let found = network.first_non_finite().unwrap();
+        let found = network.non_finite().unwrap().into_iter().next();
         let finite = network.loss().unwrap().is_finite();
         assert!(finite || found.is_some(), "the loss is not finite, and nothing was found");
         if found.is_some() {
@@ -47,12 +47,15 @@ fn the_coupled_forward_pass_overflows() {
         let found = first(&mut network, sgd(0.01), 1).unwrap();
         assert_eq!((found.pass, found.layer.as_str()), (Pass::Forward, "features.2"), "{name}: {found}");
         assert_eq!((found.operator, found.tensor.as_str()), ("maxpool2d_forward", "output"), "{found}");
+        let all = network.non_finite().unwrap();
+        assert!(all.iter().any(|f| f.pass == Pass::Loss && f.lasts()), "{name}: {all:?}");
+        assert!(all.last().unwrap().pass == Pass::Optimizer, "{name}: the weights too");
         assert!(found.cause.contains("beta") && found.cause.contains("65504"), "{found}");
         // The element is the first: its window's maximum times beta does not fit, all before do.
         let mut plain = lenet(&engine, DType::F16, 0.0);
         let (x, labels) = batch(DType::F16);
         plain.loss_and_gradients(x.view(), &labels).unwrap();
-        assert_eq!(plain.first_non_finite().unwrap(), None, "{name}");
+        assert_eq!(plain.non_finite().unwrap(), [], "{name}");
         // Before the ReLU.
         let conv = plain.activation("features.0").unwrap().to_f64();
         let (side, half) = (24, 12);
@@ -87,6 +90,7 @@ fn a_loss_scale_overflows_in_the_backward_pass() {
     let found = first(&mut network, options, 1).unwrap();
     assert_eq!((found.pass, found.tensor.as_str()), (Pass::Loss, "gradient of the logits"), "{found}");
     assert!(found.cause.contains("loss scale"), "{found}");
+    assert!(!network.non_finite().unwrap().iter().any(NonFinite::lasts), "the step was skipped");
 }
 
 #[test]
@@ -98,19 +102,19 @@ fn what_a_step_begins_with_is_told_from_what_it_makes() {
         values[900] = f64::NEG_INFINITY;
         let bad = Tensor::from_f64(DType::F32, x.shape(), &values).unwrap();
         network.loss_and_gradients(bad.view(), &labels).unwrap();
-        let found = network.first_non_finite().unwrap().unwrap();
+        let found = network.non_finite().unwrap()[0].clone();
         assert_eq!((found.operator, found.tensor.as_str(), found.element), ("input", "x", 900), "{name}");
         assert_eq!(found.value, f64::NEG_INFINITY);
 
         network.loss_and_gradients(x.view(), &labels).unwrap();
-        assert_eq!(network.first_non_finite().unwrap(), None, "{name}");
+        assert_eq!(network.non_finite().unwrap(), [], "{name}");
         let mut weight = network.parameter("classifier.0.weight").unwrap().to_f64();
         weight[7] = f64::NAN;
         let shape = network.parameter("classifier.0.weight").unwrap().shape().to_vec();
         let weight = Tensor::from_f64(DType::F32, &shape, &weight).unwrap();
         network.set_parameter("classifier.0.weight", weight.view()).unwrap();
         network.loss_and_gradients(x.view(), &labels).unwrap();
-        let found = network.first_non_finite().unwrap().unwrap();
+        let found = network.non_finite().unwrap()[0].clone();
         assert_eq!((found.tensor.as_str(), found.element), ("classifier.0.weight", 7), "{name}: {found}");
         assert!(found.value.is_nan());
     }
@@ -143,7 +147,7 @@ fn a_watched_step_has_the_same_bits() {
                 let mut optimizer = Optimizer::new(&mut network, sgd(0.05)).unwrap();
                 for _ in 0..3 {
                     optimizer.train_step(&mut network, x.view(), &labels).unwrap();
-                    assert_eq!(network.first_non_finite().unwrap(), None, "{name}");
+                    assert_eq!(network.non_finite().unwrap(), [], "{name}");
                 }
                 optimizer.release(&mut network).unwrap();
                 network.parameter("features.0.weight").unwrap()

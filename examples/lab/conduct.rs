@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tiebreak::data::{self, Augmentation, Dataset, Split};
-use tiebreak::lab::{Columns, Event, Experiment, LINES, Outcome, RunOptions, TABLE, run};
+use tiebreak::lab::{Columns, Event, Experiment, LINES, Outcome, RunOptions, TABLE, Value, run};
 use tiebreak::{Device, Engine, EngineOptions};
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -143,7 +143,10 @@ fn name(settings: &Columns) -> String {
     let parts: Vec<String> = shown
         .map(|(name, value)| match name {
             "network" | "order" | "optimizer" => value.to_string(),
-            "precision" => format!("{value} bits"),
+            "precision" => match value {
+                Value::Text(name) => name.clone(),
+                bits => format!("{bits} bits"),
+            },
             "batch_size" => format!("batch {value}"),
             name => format!("{name} {value}"),
         })

@@ -14,6 +14,7 @@ mod results;
 mod statistics;
 mod summary;
 pub mod thresholds;
+mod trainer;
 pub mod training;
 pub mod volume;
 pub mod zero_program;

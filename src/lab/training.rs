@@ -4,57 +4,25 @@
 //! (R. Boustany, TMLR 2024, section 5). SGD has momentum 0.9 and weight decay 5e-4. As in the published code, all betas have
 //! the learning rate that was tuned for beta 0. The published accuracies stand beside ours wherever there are some.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::Deserialize;
 
 use super::columns::Columns;
-use super::course::Course;
-use super::evaluation::test;
 use super::experiment::{Experiment, common_settings};
 use super::journal::Record;
 use super::statistics::{Spread, distinct};
+use super::trainer::{Protocol, Trainer};
 use crate::data::{Augmentation, Split};
-use crate::engine::{AdamOptions, Engine, SgdOptions};
-use crate::error::{Error, Result};
-use crate::kink::{Composition, Kink, MaxPoolKink};
-use crate::net::{Network, NetworkOptions, zoo};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::kink::{Composition, MaxPoolKink};
 use crate::precision::Precision;
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table, Tone};
 use crate::report::plot::{Chart, Point, Series, chart};
 use crate::report::power_label;
-use crate::train::{GradScaler, Optimizer, OptimizerOptions, Schedule};
+use crate::train::Schedule;
 
-/// What updates the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// Momentum 0.9, weight decay 5e-4.
-    Sgd,
-    /// PyTorch's defaults.
-    Adam,
-}
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Algorithm::Sgd => "sgd",
-            Algorithm::Adam => "adam",
-        })
-    }
-}
-
-impl FromStr for Algorithm {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Algorithm> {
-        [Algorithm::Sgd, Algorithm::Adam]
-            .into_iter()
-            .find(|a| a.to_string() == text)
-            .ok_or_else(|| Error::invalid("optimizer", "sgd or adam", text))
-    }
-}
+pub use super::trainer::Algorithm;
 
 /// The protocol of [E6](self).
 #[derive(Debug, Clone)]
@@ -152,17 +120,6 @@ impl Training {
             Algorithm::Adam => 0.001,
         })
     }
-
-    fn optimizer(&self, unit: &TrainingUnit) -> OptimizerOptions {
-        let learning_rate = self.learning_rate_of(unit);
-        let options: OptimizerOptions = match unit.optimizer {
-            Algorithm::Sgd => {
-                SgdOptions { learning_rate, momentum: 0.9, weight_decay: 5e-4, ..Default::default() }.into()
-            }
-            Algorithm::Adam => AdamOptions { learning_rate, ..Default::default() }.into(),
-        };
-        OptimizerOptions { grad_scaler: unit.precision.is_mixed().then(GradScaler::default), ..options }
-    }
 }
 
 impl Experiment for Training {
@@ -218,50 +175,27 @@ impl Experiment for Training {
     }
 
     fn measure(&self, engine: &Engine, unit: &TrainingUnit, progress: &mut Progress) -> Result<Vec<Columns>> {
-        let data = &self.data.train;
-        let options = zoo::Options { classes: data.classes, input: Some(data.shape), ..Default::default() };
-        let graph = zoo::by_name(&unit.network, &options)?;
-        let options = NetworkOptions {
+        let protocol = Protocol {
+            data: &self.data,
+            augmentation: &self.augmentation,
+            network: &unit.network,
             precision: unit.precision,
+            optimizer: unit.optimizer,
+            kink: MaxPoolKink::beta(unit.beta, unit.composition),
             seed: unit.seed,
-            initialization: zoo::published_initialization(&unit.network, Default::default())?,
+            batch_size: self.batch_size,
         };
-        let mut network = Network::with_options(engine, &graph, &options)?;
-        network.set_kink(None, Kink::MaxPool(MaxPoolKink::beta(unit.beta, unit.composition)))?;
-        let mut optimizer = Optimizer::new(&mut network, self.optimizer(unit))?;
+        let mut trainer = Trainer::new(engine, protocol)?;
         let schedule = Schedule::Cosine { t_max: self.epochs as u64, eta_min: 0.0 };
-        let total = (self.epochs * data.len().div_ceil(self.batch_size)) as u64;
-        let (mut course, mut done) = (Course::new(data.classes), 0);
+        let (total, mut done) = (self.epochs as u64 * trainer.steps(), 0);
         let mut rows: Vec<Columns> = Vec::new();
         for epoch in 1..=self.epochs as u64 {
-            optimizer.set_learning_rate(schedule.learning_rate(self.learning_rate_of(unit), epoch - 1))?;
-            let (mut sum, mut batches, mut skipped) = (0.0, 0, 0u64);
-            for indices in data.batches(self.batch_size, unit.seed, epoch)? {
-                let dtype = unit.precision.storage;
-                let (x, labels) =
-                    data.augmented_batch(&indices, dtype, &self.augmentation, unit.seed, epoch)?;
-                skipped += u64::from(optimizer.train_step(&mut network, x.view(), &labels)?.skipped);
-                let loss = network.loss()?;
-                (sum, batches, done) = (sum + loss, batches + 1, done + 1);
-                progress.tell(done, total)?;
-                // Nothing comes back from there.
-                if !loss.is_finite() {
-                    break;
-                }
-            }
-            let train_loss = sum / f64::from(batches);
-            let (test_loss, accuracy) = test(&mut network, &self.data.test, self.batch_size)?;
-            let diverged = course.diverged(train_loss, test_loss, accuracy);
-            rows.push(
-                Columns::new()
-                    .with("epoch", epoch)
-                    .with("train_loss", train_loss)
-                    .with("test_loss", test_loss)
-                    .with("test_accuracy", accuracy)
-                    .with("skipped_steps", skipped)
-                    .with("diverged", diverged),
-            );
-            if !train_loss.is_finite() {
+            let learning_rate = schedule.learning_rate(self.learning_rate_of(unit), epoch - 1);
+            rows.push(trainer.epoch(epoch, learning_rate, &mut || {
+                done += 1;
+                progress.tell(done, total)
+            })?);
+            if trainer.ended() {
                 break;
             }
         }
@@ -282,6 +216,8 @@ struct Group {
     beta: f64,
     accuracy: Spread,
     diverged: usize,
+    /// Of those that diverged: where the first value that is not finite arose, and in which step.
+    cause: Option<(String, u64)>,
     published: Option<Published>,
 }
 
@@ -290,6 +226,7 @@ impl Group {
         let s = &records[0].settings;
         let last = || records.iter().filter_map(|r| r.rows.last());
         let accuracies: Vec<f64> = last().map(|row| 100.0 * row.number("test_accuracy")).collect();
+        let diverged = last().filter(|row| row.number("diverged") == 1.0);
         let (network, optimizer, beta) = (s.text("network"), s.text("optimizer"), s.number("beta"));
         let (bits, composition) = (s.number("bits") as u32, s.text("composition"));
         // "svhn (extra)" is what was trained on.
@@ -309,7 +246,11 @@ impl Group {
             composition,
             beta,
             accuracy: Spread::of(&accuracies),
-            diverged: last().filter(|row| row.number("diverged") == 1.0).count(),
+            diverged: diverged.clone().count(),
+            cause: diverged
+                .clone()
+                .next()
+                .map(|row| (row.text("non_finite"), row.number("non_finite_step") as u64)),
         }
     }
 
@@ -317,6 +258,15 @@ impl Group {
     fn agrees(&self) -> Option<bool> {
         let published = self.published.as_ref()?;
         Some((published.diverged > 0.5) == (2 * self.diverged > self.accuracy.count))
+    }
+
+    /// Why runs diverged; empty where none did.
+    fn reason(&self) -> String {
+        match &self.cause {
+            None => String::new(),
+            Some((cause, _)) if cause.is_empty() => "all values finite: the loss rose".into(),
+            Some((cause, step)) => format!("step {step}: {cause}"),
+        }
     }
 
     fn precision(&self) -> String {
@@ -364,6 +314,7 @@ fn page(records: &[Record]) -> Result<Page> {
             Cell::from(g.accuracy.count.to_string()),
             theirs,
             Cell::from(agrees.to_string()),
+            Cell::from(g.reason()),
         ]
     };
     let head = [
@@ -377,6 +328,7 @@ fn page(records: &[Record]) -> Result<Page> {
         "seeds",
         "published, %",
         "both diverge, or neither",
+        "why the first of the diverged runs did",
     ];
     let compared = groups.iter().filter_map(Group::agrees).count();
     let agreeing = groups.iter().filter(|g| g.agrees() == Some(true)).count();
@@ -384,6 +336,18 @@ fn page(records: &[Record]) -> Result<Page> {
     if compared > 0 {
         verdict.push(format!(
             "In {agreeing} of {compared} cells that were published, ours diverge where those did."
+        ));
+    }
+    let both: Vec<(&Group, f64)> = groups
+        .iter()
+        .filter(|g| g.agrees() == Some(true) && g.diverged == 0)
+        .filter_map(|g| Some((g, 100.0 * g.published.as_ref()?.test_accuracy)))
+        .collect();
+    if !both.is_empty() {
+        let near = both.iter().filter(|(g, published)| (g.accuracy.mean - published).abs() <= 0.5).count();
+        verdict.push(format!(
+            "In {near} of the {} cells in which neither diverged the accuracies are within 0.5 points.",
+            both.len()
         ));
     }
     let lines = |g: &Group| [g.network.clone(), g.optimizer.clone(), g.composition.clone()];
@@ -440,6 +404,7 @@ fn page(records: &[Record]) -> Result<Page> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::zoo;
 
     #[test]
     fn the_published_table_is_whole() {

@@ -36,7 +36,7 @@ impl fmt::Display for Pass {
     }
 }
 
-/// The first value of a step that is NaN or infinite.
+/// The first value of a tensor that is NaN or infinite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NonFinite {
     /// The part of the step.
@@ -51,9 +51,18 @@ pub struct NonFinite {
     pub element: usize,
     /// NaN, infinity or -infinity.
     pub value: f64,
-    /// How it arose from finite numbers.
+    /// How it arose, if all that the operator read was finite.
     pub cause: String,
 }
+
+impl NonFinite {
+    /// Whether it is the loss, or in what the optimizer writes: training does not come back from there.
+    pub fn lasts(&self) -> bool {
+        self.pass == Pass::Optimizer || self.pass == Pass::Loss && self.tensor == LOSS
+    }
+}
+
+const LOSS: &str = "loss";
 
 impl fmt::Display for NonFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,8 +99,8 @@ struct Output {
 }
 
 impl Network {
-    /// Lets each training step from now on look at every tensor that it stores: [`Network::first_non_finite`] tells
-    /// where the first value that is not finite arose. Steps give the same bits, and take a pass over memory longer.
+    /// Lets each training step from now on look at every tensor that it stores: [`Network::non_finite`] tells
+    /// where a value that is not finite arose. Steps give the same bits, and take a pass over memory longer.
     ///
     /// Of optimizers only those made after this call are watched.
     pub fn watch_non_finite(&mut self) -> Result<()> {
@@ -107,39 +116,45 @@ impl Network {
         Ok(())
     }
 
-    /// The first value of the last training step, or [`Network::loss_and_gradients`], that is not finite, if
-    /// [`Network::watch_non_finite`] was called before it. With a loss scale a gradient that overflows is a matter of
-    /// course, and such a step skipped.
-    pub fn first_non_finite(&mut self) -> Result<Option<NonFinite>> {
-        let Some(watch) = &self.watch else { return Ok(None) };
+    /// The tensors of the last training step, or [`Network::loss_and_gradients`], that hold a value that is not finite, in
+    /// the order in which they were computed: the first is where it arose. Empty where [`Network::watch_non_finite`] was
+    /// not called before.
+    ///
+    /// What follows may stop such a value: a ReLU masks it, and with a loss scale a gradient that overflows is a matter of
+    /// course, its step skipped. [`NonFinite::lasts`] tells.
+    pub fn non_finite(&mut self) -> Result<Vec<NonFinite>> {
+        let Some(watch) = &self.watch else { return Ok(Vec::new()) };
         let of = |id: &ProgramId| watch.programs.iter().find(|p| p.program == *id);
         let _serial = self.engine.lock();
+        let mut found = Vec::new();
         for watched in watch.ran.iter().filter_map(of) {
             let mut records = vec![[0u32; 2]; watched.outputs.len()];
             self.session.read(watched.records, bytemuck::cast_slice_mut(&mut records))?;
-            let mut found = watched.outputs.iter().zip(records);
-            if let Some((output, [element, kind])) = found.find(|(_, [element, _])| *element != u32::MAX) {
-                let value = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY][kind as usize];
-                return Ok(Some(self.describe(watched.pass, output, element as usize, value)));
+            for (output, [element, kind]) in watched.outputs.iter().zip(records) {
+                if element != u32::MAX {
+                    let value = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY][kind as usize];
+                    found.push(self.describe(watched.pass, output, element as usize, value));
+                }
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     fn describe(&self, pass: Pass, output: &Output, element: usize, value: f64) -> NonFinite {
-        let is_value = |t: &&super::network::Stored| t.value == output.buffer || t.master == Some(output.buffer);
+        let is_value =
+            |t: &&super::network::Stored| t.value == output.buffer || t.master == Some(output.buffer);
         let name = |t: &super::network::Stored| t.info.name.clone();
         let gradient = self.tensors.iter().find(|t| t.gradient == Some(output.buffer));
         let parameter = self.tensors.iter().find(is_value).map(name);
         let layer = match (pass, self.graph.nodes.get(output.site)) {
             (Pass::Optimizer, _) => parameter.clone().unwrap_or_else(|| "a state".into()),
-            (Pass::Loss, _) | (_, None) => "loss".into(),
+            (Pass::Loss, _) | (_, None) => LOSS.into(),
             (_, Some(node)) => node.name.clone(),
         };
         let tensor = match (gradient, pass, output.index) {
             (Some(t), ..) => format!("gradient of {}", t.info.name),
             (_, Pass::Optimizer, index) => state_name(&output.op, index).into(),
-            (_, Pass::Loss, 0) => "loss".into(),
+            (_, Pass::Loss, 0) => LOSS.into(),
             (_, Pass::Loss, _) => "gradient of the logits".into(),
             (_, Pass::Backward, _) => "gradient of the input".into(),
             (_, Pass::Forward, 0) => "output".into(),
@@ -253,7 +268,17 @@ fn looked_at(call: &Call, before: Option<&Output>) -> Vec<(usize, Output)> {
     };
     let output = |(index, len): (usize, usize)| {
         let dtype = if index == 0 { call.dtype } else { parameters };
-        (len, Output { op: call.op, site: call.site, index, dtype, simulated: false, buffer: call.writes[index] })
+        (
+            len,
+            Output {
+                op: call.op,
+                site: call.site,
+                index,
+                dtype,
+                simulated: false,
+                buffer: call.writes[index],
+            },
+        )
     };
     let mut outputs: Vec<(usize, Output)> = call.op.stored_outputs().into_iter().map(output).collect();
     match call.op {
@@ -309,7 +334,9 @@ fn cause(output: &Output, value: f64, settings: &Settings) -> String {
         Op::FirstNonFinite { .. } => "it was there before the step".into(),
         Op::MaxPool2dForward { .. } => match settings.maxpool(site).forward_weights() {
             Some([beta, _]) if nan => {
-                format!("beta * x and (1 - beta) * x exceed {largest} with opposite signs (coupled, beta = {beta})")
+                format!(
+                    "beta * x and (1 - beta) * x exceed {largest} with opposite signs (coupled, beta = {beta})"
+                )
             }
             Some([beta, _]) => exceeds(&format!("beta * x (coupled, beta = {beta})")),
             None => "its input".into(),
@@ -322,12 +349,16 @@ fn cause(output: &Output, value: f64, settings: &Settings) -> String {
             _ => exceeds("a sum of gradients"),
         },
         Op::NormPool2dForward { .. } => exceeds("a norm"),
-        Op::BatchNormForward { .. } | Op::BatchNormInference { .. } if output.index > 0 => exceeds("a statistic"),
+        Op::BatchNormForward { .. } | Op::BatchNormInference { .. } if output.index > 0 => {
+            exceeds("a statistic")
+        }
         Op::BatchNormForward { .. } | Op::BatchNormInference { .. } if nan => {
             "the variance overflows in the accumulate type".into()
         }
         Op::CrossEntropy { .. } if output.index == 0 => exceeds("the loss"),
-        Op::CrossEntropy { .. } => exceeds(&format!("the gradient times the loss scale {}", settings.loss_scale)),
+        Op::CrossEntropy { .. } => {
+            exceeds(&format!("the gradient times the loss scale {}", settings.loss_scale))
+        }
         Op::Adam { .. } => match (state_name(&output.op, output.index), settings.optimizers.get(site)) {
             ("exp_avg_sq" | "max_exp_avg_sq", _) => exceeds("g^2"),
             ("parameter", Some(OptimizerSettings::Adam(adam))) if rounds_to_zero(adam.eps, output.dtype) => {

@@ -1,8 +1,8 @@
 //! What an operator becomes: a list of dispatches.
 
 use super::{
-    add, avgpool2d, batchnorm, conv2d, copy_rows, dropout, linear, loss, maxpool2d, non_finite, norm_pool2d, norms,
-    optimizer, quantize, relu, tie_census,
+    add, avgpool2d, batchnorm, conv2d, copy_rows, dropout, linear, loss, maxpool2d, non_finite, norm_pool2d,
+    norms, optimizer, quantize, relu, tie_census,
 };
 use crate::dtype::DType;
 use crate::engine::op::{Call, Op, Settings};

@@ -1,0 +1,143 @@
+//! A network in training by the published protocol, epoch by epoch: what the experiments that train have in common.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::columns::Columns;
+use super::course::Course;
+use super::evaluation::test;
+use crate::data::{Augmentation, Split};
+use crate::engine::{AdamOptions, Engine, SgdOptions};
+use crate::error::{Error, Result};
+use crate::kink::{Kink, MaxPoolKink};
+use crate::net::{Network, NetworkOptions, NonFinite, zoo};
+use crate::precision::Precision;
+use crate::train::{GradScaler, Optimizer, OptimizerOptions};
+
+/// What updates the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Momentum 0.9, weight decay 5e-4.
+    Sgd,
+    /// PyTorch's defaults.
+    Adam,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Algorithm::Sgd => "sgd",
+            Algorithm::Adam => "adam",
+        })
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Algorithm> {
+        [Algorithm::Sgd, Algorithm::Adam]
+            .into_iter()
+            .find(|a| a.to_string() == text)
+            .ok_or_else(|| Error::invalid("optimizer", "sgd or adam", text))
+    }
+}
+
+/// What tells a training run from others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Protocol<'a> {
+    pub data: &'a Split,
+    pub augmentation: &'a Augmentation,
+    /// Name in the zoo.
+    pub network: &'a str,
+    pub precision: Precision,
+    pub optimizer: Algorithm,
+    pub kink: MaxPoolKink,
+    pub seed: u64,
+    pub batch_size: usize,
+}
+
+/// A run.
+pub(super) struct Trainer<'a> {
+    protocol: Protocol<'a>,
+    network: Network,
+    optimizer: Optimizer,
+    course: Course,
+    /// Where the first value that was not finite and lasted arose, and the step, from 1 on.
+    cause: Option<(String, u64)>,
+}
+
+impl<'a> Trainer<'a> {
+    pub fn new(engine: &Engine, protocol: Protocol<'a>) -> Result<Trainer<'a>> {
+        let Protocol { precision, seed, .. } = protocol;
+        let data = &protocol.data.train;
+        let options = zoo::Options { classes: data.classes, input: Some(data.shape), ..Default::default() };
+        let graph = zoo::by_name(protocol.network, &options)?;
+        let initialization = zoo::published_initialization(protocol.network, Default::default())?;
+        let options = NetworkOptions { precision, seed, initialization };
+        let mut network = Network::with_options(engine, &graph, &options)?;
+        network.set_kink(None, Kink::MaxPool(protocol.kink))?;
+        network.watch_non_finite()?;
+        let options: OptimizerOptions = match protocol.optimizer {
+            Algorithm::Sgd => SgdOptions { momentum: 0.9, weight_decay: 5e-4, ..Default::default() }.into(),
+            Algorithm::Adam => AdamOptions::default().into(),
+        };
+        let grad_scaler = precision.is_mixed().then(GradScaler::default);
+        let optimizer = Optimizer::new(&mut network, OptimizerOptions { grad_scaler, ..options })?;
+        let course = Course::new(data.classes);
+        Ok(Trainer { protocol, network, optimizer, course, cause: None })
+    }
+
+    /// Mini-batches of an epoch.
+    pub fn steps(&self) -> u64 {
+        self.protocol.data.train.len().div_ceil(self.protocol.batch_size) as u64
+    }
+
+    /// A training loss was not finite; nothing comes back from there.
+    pub fn ended(&self) -> bool {
+        self.course.ended
+    }
+
+    /// Trains over all images once, or to the first loss that is not finite, and tests: a row. `tell` hears of each step.
+    pub fn epoch(
+        &mut self,
+        epoch: u64,
+        learning_rate: f64,
+        tell: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Columns> {
+        let Protocol { data, augmentation, precision, seed, batch_size, .. } = self.protocol;
+        self.optimizer.set_learning_rate(learning_rate)?;
+        let (mut sum, mut batches, mut skipped) = (0.0, 0, 0u64);
+        for indices in data.train.batches(batch_size, seed, epoch)? {
+            let (x, labels) =
+                data.train.augmented_batch(&indices, precision.storage, augmentation, seed, epoch)?;
+            let report = self.optimizer.train_step(&mut self.network, x.view(), &labels)?;
+            skipped += u64::from(report.skipped);
+            let loss = self.network.loss()?;
+            (sum, batches) = (sum + loss, batches + 1);
+            if self.cause.is_none() {
+                let found = self.network.non_finite()?;
+                if found.iter().any(NonFinite::lasts) {
+                    self.cause = Some((found[0].to_string(), (epoch - 1) * self.steps() + batches));
+                }
+            }
+            tell()?;
+            if !loss.is_finite() {
+                break;
+            }
+        }
+        let train_loss = sum / batches as f64;
+        let (test_loss, accuracy) = test(&mut self.network, &data.test, batch_size)?;
+        let diverged = self.course.diverged(train_loss, test_loss, accuracy);
+        let (cause, step) = self.cause.clone().unwrap_or_default();
+        Ok(Columns::new()
+            .with("epoch", epoch)
+            .with("train_loss", train_loss)
+            .with("test_loss", test_loss)
+            .with("test_accuracy", accuracy)
+            .with("skipped_steps", skipped)
+            .with("diverged", diverged)
+            .with("non_finite", cause)
+            .with("non_finite_step", step))
+    }
+}
