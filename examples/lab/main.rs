@@ -2,6 +2,7 @@
 
 mod conduct;
 mod drift;
+mod learning_rate;
 mod relu;
 mod thresholds;
 mod training;
@@ -26,6 +27,8 @@ const AFTER: &str = "Examples:
   lab drift --data cifar10 --limit 6400         E5: seven networks that differ in beta alone, on part of the images
   lab training --data mnist --network lenet5,lenet5_bn --optimizer sgd,adam
                                                 E6: accuracy for each beta in 16 and 32 bits and mixed
+  lab learning-rate --data mnist --network lenet5 --optimizer sgd,adam
+                                                the search behind E6's learning rates
   lab norm-pool --data mnist                    E8: thresholds for a norm pooling
   lab relu --data mnist                         E9: perceptrons whose first layer sees ReLU'(0)
 
@@ -58,6 +61,8 @@ enum Experiment {
     Drift(drift::Args),
     /// E6: accuracy and divergence of training for each beta, precision, optimizer and network
     Training(training::Args),
+    /// E6: search for the learning rate, by trials of which the hopeless are stopped early
+    LearningRate(learning_rate::Args),
     /// E9: share of the initialisations whose first layer sees ReLU'(0)
     Relu(relu::Args),
 }
@@ -70,6 +75,7 @@ fn main() -> ExitCode {
         Experiment::Volume(args) => args.run(),
         Experiment::Drift(args) => args.run(),
         Experiment::Training(args) => args.run(),
+        Experiment::LearningRate(args) => args.run(),
         Experiment::Relu(args) => args.run(),
     };
     match result {

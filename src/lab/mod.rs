@@ -7,6 +7,7 @@ pub mod drift;
 mod evaluation;
 mod experiment;
 mod journal;
+pub mod learning_rate;
 pub mod reliability;
 mod reliability_page;
 pub mod relu;

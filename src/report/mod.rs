@@ -14,10 +14,15 @@ pub fn power_label(value: f64) -> String {
     if exponent < 3.0 || 10f64.powf(exponent) != value.abs() {
         return value.to_string();
     }
+    format!("{}{}", if value < 0.0 { "−" } else { "" }, power_of_ten(exponent as i32))
+}
+
+/// 10 with its exponent in small figures.
+pub fn power_of_ten(exponent: i32) -> String {
     let digits = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    let raised: String =
-        exponent.to_string().bytes().filter_map(|b| digits.get(b.wrapping_sub(b'0') as usize)).collect();
-    format!("{}10{raised}", if value < 0.0 { "−" } else { "" })
+    let figures = exponent.unsigned_abs().to_string();
+    let raised: String = figures.bytes().map(|b| digits[usize::from(b - b'0')]).collect();
+    format!("10{}{raised}", if exponent < 0 { "⁻" } else { "" })
 }
 
 /// A moment as `2026-01-31 13:05 UTC`.
@@ -45,6 +50,7 @@ mod tests {
     fn labels() {
         let labels = [0.0, 1.0, 100.0, 1000.0, 1e4, -1e12, 2500.0, 0.5].map(power_label);
         assert_eq!(labels, ["0", "1", "100", "10³", "10⁴", "−10¹²", "2500", "0.5"]);
+        assert_eq!([-10, 0, 5].map(power_of_ten), ["10⁻¹⁰", "10⁰", "10⁵"]);
     }
 
     #[test]
