@@ -4,7 +4,9 @@ mod conduct;
 mod drift;
 mod learning_rate;
 mod relu;
+mod report;
 mod thresholds;
+mod ties;
 mod training;
 mod volume;
 mod zero_program;
@@ -20,6 +22,7 @@ minutes on two cores; --full takes the published size.";
 
 const AFTER: &str = "Examples:
   lab zero-program                              E1: a derivative of -1.5 for a program that is 0 everywhere
+  lab ties --data mnist --image 0,7             E2: the windows that tie, drawn over two digits
   lab thresholds --data mnist                   E3: where noise ends, from many initialisations
   lab volume --data cifar10 --precision 32      E4: the volume of the bifurcation zone
   lab volume --data cifar10 --shard 3/8         the third of eight processes that share it, such as a job array's
@@ -30,12 +33,13 @@ const AFTER: &str = "Examples:
   lab learning-rate --data mnist --network lenet5 --optimizer sgd,adam
                                                 the search behind E6's learning rates
   lab norm-pool --data mnist                    E8: thresholds for a norm pooling
+  lab report lab/volume lab/training            one page over several results
   lab relu --data mnist                         E9: perceptrons whose first layer sees ReLU'(0)
 
 What comes out, in the folder --out:
   results.csv, results.jsonl   one row per measurement, with all settings
   report.html                  the answer, tables and pictures: one file, opens in any browser
-  plots/*.svg                  the pictures for a paper
+  plots/*.svg                  the pictures for a paper; *.png too where built with --features png
   units*.jsonl                 what has finished: the same command goes on from there, also after a crash
 
 Ctrl-C stops after the present mini-batch and keeps what has finished; twice, at once.";
@@ -51,6 +55,8 @@ struct Args {
 enum Experiment {
     /// E1: programs for zero, and the derivatives that reverse mode computes for them
     ZeroProgram(zero_program::Args),
+    /// E2: windows of max poolings that tie, drawn over images
+    Ties(ties::Args),
     /// E3: gradients with the native and the minimal Jacobian of max pooling on LeNet-5, and the thresholds tau
     Thresholds(thresholds::Args),
     /// E8: the same for the values 0 and 1 at the zero of a norm pooling
@@ -65,11 +71,14 @@ enum Experiment {
     LearningRate(learning_rate::Args),
     /// E9: share of the initialisations whose first layer sees ReLU'(0)
     Relu(relu::Args),
+    /// One page, with tables that sort and all pictures, over any results
+    Report(report::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().experiment {
         Experiment::ZeroProgram(args) => args.run(),
+        Experiment::Ties(args) => args.run(),
         Experiment::Thresholds(args) => args.max(),
         Experiment::NormPool(args) => args.norm(),
         Experiment::Volume(args) => args.run(),
@@ -77,6 +86,7 @@ fn main() -> ExitCode {
         Experiment::Training(args) => args.run(),
         Experiment::LearningRate(args) => args.run(),
         Experiment::Relu(args) => args.run(),
+        Experiment::Report(args) => args.run(),
     };
     match result {
         Ok(code) => code,

@@ -197,7 +197,7 @@ fn spread(records: &[Record], bits: u32, copy: usize, epoch: f64, name: &str) ->
     Spread::of(&wanted.map(|row| row.number(name)).collect::<Vec<_>>())
 }
 
-fn page(records: &[Record]) -> Result<Page> {
+pub(super) fn page(records: &[Record]) -> Result<Page> {
     let rows = || records.iter().flat_map(|r| &r.rows);
     let epochs = distinct(rows().map(|row| row.number("epoch")));
     let copies = distinct(rows().map(|row| (row.number("copy") as usize, row.number("beta"))));

@@ -195,9 +195,22 @@ pub fn write_page(out: &Path, page: &Page) -> Result<()> {
     fs::create_dir_all(&plots).map_err(|e| Error::io(&plots, e))?;
     let drawings = page.figures.iter().flat_map(|figure| &figure.drawings);
     for (i, drawing) in drawings.enumerate() {
-        whole_file::write(&plots.join(format!("{:02}.svg", i + 1)), drawing.as_bytes())?;
+        write_drawing(&plots, i + 1, drawing)?;
     }
     whole_file::write(&out.join(REPORT), render(page).as_bytes())
+}
+
+/// A drawing by its number, for a paper.
+pub(super) fn write_drawing(plots: &Path, number: usize, drawing: &str) -> Result<()> {
+    whole_file::write(&plots.join(format!("{number:02}.svg")), drawing.as_bytes())?;
+    #[cfg(feature = "png")]
+    {
+        // 300 dots an inch at the width of a column.
+        const WIDTH: u32 = 1050;
+        let png = crate::report::png::png(drawing, WIDTH)?;
+        whole_file::write(&plots.join(format!("{number:02}.png")), &png)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Experiments: each trains or measures over a grid of settings and writes a table, plots and a page.
 
+mod collection;
 mod columns;
 mod course;
 mod distance;
@@ -15,11 +16,13 @@ mod results;
 mod statistics;
 mod summary;
 pub mod thresholds;
+pub mod ties;
 mod trainer;
 pub mod training;
 pub mod volume;
 pub mod zero_program;
 
+pub use collection::report;
 pub use columns::{Columns, Value};
 pub use distance::Order;
 pub use experiment::{

@@ -199,7 +199,7 @@ fn samples(records: &[Record]) -> Vec<Sample> {
     distinct(records.iter().map(key)).into_iter().map(of).collect()
 }
 
-fn page(records: &[Record]) -> Result<Page> {
+pub(super) fn page(records: &[Record]) -> Result<Page> {
     let samples = samples(records);
     let norm = records[0].settings.text("pooling") == "norm";
     let number = |v: f64| if v == 0.0 { "0".into() } else { format!("{v:.2e}") };

@@ -274,7 +274,7 @@ impl Group {
     }
 }
 
-fn page(records: &[Record]) -> Result<Page> {
+pub(super) fn page(records: &[Record]) -> Result<Page> {
     let key = |r: &Record| {
         let s = &r.settings;
         (["network", "optimizer", "bits", "composition"].map(|name| s.text(name)), s.number("beta").to_bits())

@@ -196,7 +196,7 @@ fn measured(records: &[Record]) -> Vec<Measured> {
     distinct(records.iter().map(key)).into_iter().map(of).collect()
 }
 
-fn page(records: &[Record]) -> Result<Page> {
+pub(super) fn page(records: &[Record]) -> Result<Page> {
     let cells = measured(records);
     let row = |m: &Measured| {
         let published = Volume::published(&m.network, m.batch_size, m.precision);

@@ -173,7 +173,7 @@ fn relu_maximum(engine: &Engine, dtype: DType, z: &[f64], kink: ReluKink) -> Res
     Ok((m, gradient))
 }
 
-fn page(records: &[Record]) -> Result<Page> {
+pub(super) fn page(records: &[Record]) -> Result<Page> {
     let times: Vec<String> = records[0].rows.iter().map(|row| row.text("t")).collect();
     let row = |r: &Record| {
         let mut cells = vec![

@@ -4,6 +4,8 @@
 
 pub mod page;
 pub mod plot;
+#[cfg(feature = "png")]
+pub mod png;
 pub mod tie_map;
 
 use std::time::{SystemTime, UNIX_EPOCH};

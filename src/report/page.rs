@@ -1,4 +1,4 @@
-//! One HTML file that stands alone: no script, no request, legible on a phone and on paper.
+//! One HTML file that stands alone: no request, legible on a phone and on paper, with tables that a click sorts.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -87,6 +87,11 @@ p.caption{color:#444;margin:.4rem 0 .3rem}
 th,td{padding:.28rem .8rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap;vertical-align:top}
 thead th{border-bottom:2px solid #555}
 th:first-child{text-align:left}
+th button{font:inherit;font-weight:600;color:inherit;background:none;border:0;padding:0;text-align:inherit;cursor:pointer}
+th[aria-sort=ascending] button::after{content:' \\25B2'}
+th[aria-sort=descending] button::after{content:' \\25BC'}
+nav ul{padding-left:1.2rem}
+article+article{margin-top:3rem;padding-top:1rem;border-top:3px solid #555}
 td small{display:block;color:#555;font-size:.8rem;white-space:normal}
 td.bad{background:#fdeee3;font-weight:600}
 figure{margin:0 0 2rem}
@@ -104,43 +109,94 @@ dd{margin:0;overflow-wrap:anywhere}
 @page{margin:16mm}
 ";
 
+/// Sorts a table by the column whose heading is clicked, upwards, then downwards; works from the file alone.
+const SCRIPT: &str = "
+const raised='⁰¹²³⁴⁵⁶⁷⁸⁹';
+const plain=text=>text.replace(/10(⁻?)([⁰¹²³⁴⁵⁶⁷⁸⁹]+)/,(_,minus,figures)=>
+ '1e'+(minus?'-':'')+[...figures].map(f=>raised.indexOf(f)).join('')).replace('−','-');
+const key=cell=>{const text=(cell.firstChild?.textContent??'').trim(),number=parseFloat(plain(text));
+ return {text,number}};
+for(const button of document.querySelectorAll('thead button'))button.onclick=()=>{
+ const th=button.parentElement,table=th.closest('table'),body=table.tBodies[0],column=th.cellIndex;
+ const sign=th.getAttribute('aria-sort')==='ascending'?-1:1;
+ for(const other of table.querySelectorAll('thead th'))other.removeAttribute('aria-sort');
+ th.setAttribute('aria-sort',sign>0?'ascending':'descending');
+ const rows=[...body.rows].map(row=>({row,...key(row.cells[column])}));
+ const last=row=>row.text===''||row.text==='-';
+ rows.sort((a,b)=>last(a)||last(b)?last(a)-last(b):sign*(isNaN(a.number)||isNaN(b.number)?
+  a.text.localeCompare(b.text,'en',{numeric:true}):a.number-b.number));
+ for(const {row} of rows)body.append(row)};
+";
+
 /// The page as one HTML document.
 pub fn render(page: &Page) -> String {
+    document(&page.title, std::slice::from_ref(page), html! { (article(page, 0)) })
+}
+
+/// Several pages as one HTML document, with a list of them at its head.
+pub fn render_all(title: &str, pages: &[Page]) -> String {
+    let body = html! {
+        h1 { (title) }
+        nav aria-label="Contents" {
+            ul { @for (i, page) in pages.iter().enumerate() { li { a href=(format!("#part-{i}")) { (page.title) } } } }
+        }
+        @for (i, page) in pages.iter().enumerate() {
+            article id=(format!("part-{i}")) { (article(page, 1)) }
+        }
+    };
+    document(title, pages, body)
+}
+
+fn document(title: &str, pages: &[Page], body: Markup) -> String {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (page.title) }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                main {
-                    h1 { (page.title) }
-                    p.question { (page.question) }
-                    section.verdict aria-label="Result" {
-                        @for sentence in &page.verdict { p { (unbroken(sentence)) } }
-                    }
-                    @if !page.tables.is_empty() { h2 { "Numbers" } }
-                    @for table in &page.tables { (render_table(table)) }
-                    @if !page.figures.is_empty() { h2 { "Pictures" } }
-                    @for figure in &page.figures {
-                        figure {
-                            div.drawings.one[figure.drawings.len() == 1] {
-                                @for drawing in &figure.drawings { (PreEscaped(drawing)) }
-                            }
-                            figcaption { (figure.caption) }
-                        }
-                    }
-                    (list("How to read it", &page.definitions))
-                    (list("Settings", &page.settings))
-                    (list("Provenance", &page.provenance))
-                }
+                main { (body) }
+                @if pages.iter().any(|page| !page.tables.is_empty()) { script { (PreEscaped(SCRIPT)) } }
             }
         }
     };
     markup.into_string()
+}
+
+/// A page's contents, its title as a heading below `depth` others.
+fn article(page: &Page, depth: usize) -> Markup {
+    html! {
+        (heading(depth, &page.title))
+        p.question { (page.question) }
+        section.verdict aria-label="Result" {
+            @for sentence in &page.verdict { p { (unbroken(sentence)) } }
+        }
+        @if !page.tables.is_empty() { (heading(depth + 1, "Numbers")) }
+        @for table in &page.tables { (render_table(table)) }
+        @if !page.figures.is_empty() { (heading(depth + 1, "Pictures")) }
+        @for figure in &page.figures {
+            figure {
+                div.drawings.one[figure.drawings.len() == 1] {
+                    @for drawing in &figure.drawings { (PreEscaped(drawing)) }
+                }
+                figcaption { (figure.caption) }
+            }
+        }
+        (list(depth + 1, "How to read it", &page.definitions))
+        (list(depth + 1, "Settings", &page.settings))
+        (list(depth + 1, "Provenance", &page.provenance))
+    }
+}
+
+fn heading(depth: usize, text: &str) -> Markup {
+    match depth {
+        0 => html! { h1 { (text) } },
+        1 => html! { h2 { (text) } },
+        _ => html! { h3 { (text) } },
+    }
 }
 
 /// Keeps a percent sign beside its number.
@@ -153,7 +209,7 @@ fn render_table(table: &Table) -> Markup {
         p.caption { (table.caption) }
         div.wide {
             table aria-label=(table.caption) {
-                thead { tr { @for name in &table.head { th scope="col" { (name) } } } }
+                thead { tr { @for name in &table.head { th scope="col" { @if !name.is_empty() { button type="button" { (name) } } } } } }
                 tbody {
                     @for row in &table.rows {
                         tr {
@@ -174,10 +230,10 @@ fn render_table(table: &Table) -> Markup {
     }
 }
 
-fn list(title: &str, entries: &[(String, String)]) -> Markup {
+fn list(depth: usize, title: &str, entries: &[(String, String)]) -> Markup {
     html! {
         @if !entries.is_empty() {
-            h2 { (title) }
+            (heading(depth, title))
             dl { @for (term, text) in entries { dt { (term) } dd { (text) } } }
         }
     }
@@ -202,5 +258,27 @@ mod tests {
             assert!(html.contains(part), "{part}");
         }
         assert!(!html.contains("<script") && !html.contains("Numbers"));
+    }
+
+    #[test]
+    fn several_pages_are_listed_and_their_tables_sort() {
+        let table = Table {
+            caption: "t".into(),
+            head: vec!["beta".into()],
+            rows: vec![vec![Cell::from("10³".to_string())]],
+        };
+        let page = |title: &str| Page { title: title.into(), tables: vec![table.clone()], ..Page::default() };
+        let html = render_all("all", &[page("first"), page("second")]);
+        for part in [
+            "<h1>all</h1>",
+            "<a href=\"#part-1\">second</a>",
+            "id=\"part-1\"",
+            "<h2>second</h2>",
+            "<h3>Numbers",
+        ] {
+            assert!(html.contains(part), "{part}");
+        }
+        assert_eq!((html.matches("<script>").count(), html.matches("<button").count()), (1, 2));
+        assert!(!html.contains("http"), "no request");
     }
 }

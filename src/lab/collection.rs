@@ -1,0 +1,67 @@
+//! One report over any files of results.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::experiment::{REPORT, write_drawing};
+use super::journal::{Record, read_records};
+use super::statistics::distinct;
+use super::{drift, learning_rate, relu, thresholds, ties, training, volume, zero_program};
+use crate::error::{Error, Result};
+use crate::report::page::{Page, render_all};
+use crate::whole_file;
+
+/// What makes a page of the results of each experiment.
+type Pager = fn(&[Record]) -> Result<Page>;
+
+const PAGES: [(&str, Pager); 9] = [
+    ("zero_program", zero_program::page),
+    ("ties", ties::page),
+    ("thresholds", thresholds::page),
+    ("norm_pool", thresholds::page),
+    ("volume", volume::page),
+    ("drift", drift::page),
+    ("training", training::page),
+    ("learning_rate", learning_rate::page),
+    ("relu", relu::page),
+];
+
+/// Writes `report.html` and the pictures in `plots/` to the folder `out`, which is created, for all units in `paths`: folders
+/// of results, or their files `units*.jsonl`. Experiments stand in the order of the paper; those on different data or of
+/// another length apart. A unit that occurs twice counts once.
+///
+/// Errors: [`Error::Io`] and [`Error::Format`] for files; [`Error::NotFound`] for results of an experiment that this version
+/// does not know.
+pub fn report(paths: &[PathBuf], out: &Path, title: &str) -> Result<PathBuf> {
+    let mut records: Vec<Record> = Vec::new();
+    for record in paths.iter().map(|path| read_records(path)).collect::<Result<Vec<_>>>()?.concat() {
+        if !records.iter().any(|r| r.settings == record.settings) {
+            records.push(record);
+        }
+    }
+    let known = || PAGES.map(|(name, _)| name);
+    for name in records.iter().map(|r| r.settings.text("experiment")) {
+        if !known().contains(&name.as_str()) {
+            return Err(Error::NotFound { what: "experiment", name, known: known().join(", ") });
+        }
+    }
+    let mut pages = Vec::new();
+    for (name, page) in PAGES {
+        let key =
+            |r: &Record| ["dataset", "data", "images", "test_images", "epochs"].map(|c| r.settings.text(c));
+        let of_name = || records.iter().filter(|r| r.settings.text("experiment") == name);
+        for group in distinct(of_name().map(key)) {
+            let group: Vec<Record> = of_name().filter(|r| key(r) == group).cloned().collect();
+            pages.push(page(&group)?);
+        }
+    }
+    let plots = out.join("plots");
+    fs::create_dir_all(&plots).map_err(|e| Error::io(&plots, e))?;
+    let drawings = pages.iter().flat_map(|page| &page.figures).flat_map(|figure| &figure.drawings);
+    for (i, drawing) in drawings.enumerate() {
+        write_drawing(&plots, i + 1, drawing)?;
+    }
+    let path = out.join(REPORT);
+    whole_file::write(&path, render_all(title, &pages).as_bytes())?;
+    Ok(path)
+}
