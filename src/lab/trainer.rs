@@ -65,6 +65,8 @@ pub(super) struct Trainer<'a> {
     course: Course,
     /// Where the first value that was not finite and lasted arose, and the step, from 1 on.
     cause: Option<(String, u64)>,
+    /// The same of a step that was skipped with its loss.
+    skipped_cause: Option<(String, u64)>,
 }
 
 impl<'a> Trainer<'a> {
@@ -85,7 +87,7 @@ impl<'a> Trainer<'a> {
         let grad_scaler = precision.is_mixed().then(GradScaler::default);
         let optimizer = Optimizer::new(&mut network, OptimizerOptions { grad_scaler, ..options })?;
         let course = Course::new(data.classes);
-        Ok(Trainer { protocol, network, optimizer, course, cause: None })
+        Ok(Trainer { protocol, network, optimizer, course, cause: None, skipped_cause: None })
     }
 
     /// Mini-batches of an epoch.
@@ -98,7 +100,8 @@ impl<'a> Trainer<'a> {
         self.course.ended
     }
 
-    /// Trains over all images once, or to the first loss that is not finite, and tests: a row. `tell` hears of each step.
+    /// Trains over all images once, or to the first loss that is not finite, and tests: a row. Steps that the loss scaler
+    /// skips do not count; an epoch of these alone ends the run. `tell` hears of each step.
     pub fn epoch(
         &mut self,
         epoch: u64,
@@ -107,26 +110,36 @@ impl<'a> Trainer<'a> {
     ) -> Result<Columns> {
         let Protocol { data, augmentation, precision, seed, batch_size, .. } = self.protocol;
         self.optimizer.set_learning_rate(learning_rate)?;
-        let (mut sum, mut batches, mut skipped) = (0.0, 0, 0u64);
-        for indices in data.train.batches(batch_size, seed, epoch)? {
+        let (mut sum, mut batches, mut skipped) = (0.0, 0u32, 0u64);
+        for (step, indices) in (1..).zip(data.train.batches(batch_size, seed, epoch)?) {
             let (x, labels) =
                 data.train.augmented_batch(&indices, precision.storage, augmentation, seed, epoch)?;
             let report = self.optimizer.train_step(&mut self.network, x.view(), &labels)?;
-            skipped += u64::from(report.skipped);
             let loss = self.network.loss()?;
-            (sum, batches) = (sum + loss, batches + 1);
-            if self.cause.is_none() {
-                let found = self.network.non_finite()?;
-                if found.iter().any(NonFinite::lasts) {
-                    self.cause = Some((found[0].to_string(), (epoch - 1) * self.steps() + batches));
-                }
-            }
+            let found = if self.cause.is_none() { self.network.non_finite()? } else { Vec::new() };
+            let cause = || Some((found[0].to_string(), (epoch - 1) * self.steps() + step));
+            let lasts = found.iter().any(NonFinite::lasts);
             tell()?;
+            // The loss scaler has left the weights as they were.
+            if report.skipped {
+                skipped += 1;
+                if lasts && self.skipped_cause.is_none() {
+                    self.skipped_cause = cause();
+                }
+                continue;
+            }
+            if lasts {
+                self.cause = cause();
+            }
+            (sum, batches) = (sum + loss, batches + 1);
             if !loss.is_finite() {
                 break;
             }
         }
-        let train_loss = sum / batches as f64;
+        if batches == 0 {
+            self.cause = self.cause.take().or(self.skipped_cause.take());
+        }
+        let train_loss = sum / f64::from(batches);
         let (test_loss, accuracy) = test(&mut self.network, &data.test, batch_size)?;
         let diverged = self.course.diverged(train_loss, test_loss, accuracy);
         let (cause, step) = self.cause.clone().unwrap_or_default();

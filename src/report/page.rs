@@ -93,6 +93,7 @@ th[aria-sort=descending] button::after{content:' \\25BC'}
 nav ul{padding-left:1.2rem}
 article+article{margin-top:3rem;padding-top:1rem;border-top:3px solid #555}
 td small{display:block;color:#555;font-size:.8rem;white-space:normal}
+td.text{white-space:normal;text-align:left;min-width:17rem;font-size:.88rem}
 td.bad{background:#fdeee3;font-weight:600}
 figure{margin:0 0 2rem}
 .drawings{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem}
@@ -216,7 +217,7 @@ fn render_table(table: &Table) -> Markup {
                             @for (i, cell) in row.iter().enumerate() {
                                 @if i == 0 { th scope="row" { (cell.text) } }
                                 @else {
-                                    td.bad[cell.tone == Tone::Bad] {
+                                    td.bad[cell.tone == Tone::Bad].text[cell.text.len() > 40] {
                                         (cell.text)
                                         @if !cell.detail.is_empty() { small { (cell.detail) } }
                                     }

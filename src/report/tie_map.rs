@@ -137,8 +137,7 @@ fn legend(root: &Area) -> Drawn {
         root.draw(&Text::new(label.to_string(), (x + 38, y), style.clone()))
     };
     entry(GAP, 92, AT_ZERO, "tie at 0 (no gradient passes)")?;
-    for (i, (color, label)) in POSITIVE.into_iter().zip(["2 equal maxima > 0", "3", "4 or more"]).enumerate()
-    {
+    for (i, (color, label)) in POSITIVE.into_iter().zip(["2 equal, not 0", "3", "4 or more"]).enumerate() {
         entry(GAP + [0, 360, 450][i], 142, color, label)?;
     }
     Ok(())
