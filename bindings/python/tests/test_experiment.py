@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +113,12 @@ def test_lists():
         assert small.keys() == full.keys()
     assert tiebreak.experiment_defaults("relu")["seeds"] == 200
     assert tiebreak.experiment_defaults("relu", full=True)["seeds"] == 1000
+
+
+def test_the_program_of_the_readme(capsys):
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
+    (code,) = (part for part in readme.split("```python\n")[1:] if "tiebreak.experiment(" in part)
+    names: dict = {}
+    exec(code.split("```")[0], names)
+    result = names["result"]
+    assert len(result["affected"]) == 2 * 2 * 5 and "hidden layers" in capsys.readouterr().out
