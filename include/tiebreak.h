@@ -12,8 +12,9 @@
  * untouched, or undefined where work had begun. No call aborts, and no panic or exception leaves the library: an
  * internal error is TB_STATUS_PANIC and the program may go on. The library prints nothing.
  *
- * Handles (tb_engine, tb_tensor, tb_graph, tb_network, tb_optimizer, tb_dataset) look like pointers and are tokens: never dereference them. A
- * handle that was freed, is of another type or was never created gives TB_STATUS_INVALID_HANDLE. Freeing NULL is fine.
+ * Handles (tb_engine, tb_tensor, tb_graph, tb_network, tb_optimizer, tb_dataset, tb_experiment, tb_experiment_result) look
+ * like pointers and are tokens: never dereference them. A handle that was freed, is of another type or was never created
+ * gives TB_STATUS_INVALID_HANDLE. Freeing NULL is fine.
  * An object lives until its handle is freed and nothing else needs it, so the order of freeing does not matter.
  *
  * Tensors are the caller's memory, dense and row-major, described by a tb_view or tb_view_mut: [N, C, H, W] images,
@@ -27,7 +28,7 @@
  * set struct_size = sizeof(it). In an array that the library fills the first one's struct_size speaks for all. A
  * program compiled with an older header works with a newer library.
  *
- * Long work (reading a data set, an epoch) takes a tb_progress_callback that may stop it.
+ * Long work (reading a data set, an epoch, an experiment) takes a tb_progress_callback that may stop it.
  *
  * Threads. Any handle may be used from any thread; calls on one engine run one after the other. There is no global
  * state but the table of handles, each thread's error message, and a Rust panic hook that keeps the library quiet.
@@ -65,6 +66,19 @@ typedef struct tb_dataset tb_dataset;
  * Runs operators and networks. Created by `tb_engine_create`, given back by `tb_engine_free`.
  */
 typedef struct tb_engine tb_engine;
+
+/**
+ * An experiment with its protocol chosen: a list of units, each of which is measured by itself. Created by
+ * `tb_experiment_create`, given back by `tb_experiment_free`. It never changes, and may run more than once. In a build
+ * without the feature `lab` there is none.
+ */
+typedef struct tb_experiment tb_experiment;
+
+/**
+ * What a run of an experiment measured: a table with a row for each measurement, all settings among its columns, and the
+ * answer in sentences. Created by `tb_experiment_run`, given back by `tb_experiment_result_free`. It never changes.
+ */
+typedef struct tb_experiment_result tb_experiment_result;
 
 /**
  * The layers of a network to be, and the shapes between them. Created by `tb_graph_create` or `tb_graph_from_zoo`,
@@ -1117,8 +1131,8 @@ typedef struct tb_augmentation {
 
 /**
  * Hears how far long work has come, in the unit that its function says, and may stop it: not 0 ends the call with
- * `TB_STATUS_CANCELLED`. Called on the thread of the call, which holds nothing then: it may call the library. NULL: nobody
- * hears.
+ * `TB_STATUS_CANCELLED`, or as its function says. Called on the thread of the call, which holds nothing then: it may call
+ * the library. NULL: nobody hears.
  */
 typedef int32_t (*tb_progress_callback)(uint64_t done, uint64_t total, void *user_data);
 
@@ -1185,6 +1199,105 @@ typedef struct tb_epoch_report {
      */
     uint64_t skipped;
 } tb_epoch_report;
+
+/**
+ * What an experiment is; filled by `tb_experiments` and `tb_experiment_info`.
+ */
+typedef struct tb_experiment_properties {
+    /**
+     * `sizeof(tb_experiment_properties)`; set by the caller, of an array in the first.
+     */
+    size_t struct_size;
+    /**
+     * Its name.
+     */
+    char name[64];
+    /**
+     * What it measures, in a line.
+     */
+    char about[256];
+    /**
+     * How many units it has; 0 where no protocol was chosen.
+     */
+    size_t unit_count;
+} tb_experiment_properties;
+
+/**
+ * What a run of an experiment did; filled by `tb_experiment_result_info`.
+ */
+typedef struct tb_experiment_result_properties {
+    /**
+     * `sizeof(tb_experiment_result_properties)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * Units of the experiment, all shards together.
+     */
+    size_t unit_count;
+    /**
+     * Units that had finished before, in the folder.
+     */
+    size_t skipped;
+    /**
+     * Units that this run finished.
+     */
+    size_t finished;
+    /**
+     * Units that have not finished yet, here or in another shard.
+     */
+    size_t missing;
+    /**
+     * Rows of the table.
+     */
+    size_t row_count;
+    /**
+     * Columns of the table; 0 where nothing has finished.
+     */
+    size_t column_count;
+    /**
+     * Sentences of the answer; 0 where nothing has finished.
+     */
+    size_t sentence_count;
+    /**
+     * 1 where `progress` stopped the run, else 0.
+     */
+    int32_t cancelled;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+} tb_experiment_result_properties;
+
+/**
+ * What a column of a table holds.
+ */
+typedef int32_t tb_column_kind;
+
+/**
+ * A column of a table; filled by `tb_experiment_result_column`.
+ */
+typedef struct tb_column_properties {
+    /**
+     * `sizeof(tb_column_properties)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * Its name; its first 127 bytes.
+     */
+    char name[128];
+    /**
+     * A `TB_COLUMN_` value.
+     */
+    tb_column_kind kind;
+    /**
+     * 0.
+     */
+    int32_t reserved;
+    /**
+     * Bytes of the longest cell as a text, with its NUL.
+     */
+    size_t text_size;
+} tb_column_properties;
 
 /**
  * How a learning rate depends on the epoch, with the values of PyTorch's `torch.optim.lr_scheduler`.
@@ -1470,6 +1583,21 @@ typedef struct tb_schedule {
  * atomics.
  */
 #define TB_REDUCTION_ORDER_SEEDED 1
+
+/**
+ * Measurements, read by `tb_experiment_result_numbers`.
+ */
+#define TB_COLUMN_NUMBERS 0
+
+/**
+ * Counts, seeds, widths in bits; read by `tb_experiment_result_integers`, and as numbers.
+ */
+#define TB_COLUMN_INTEGERS 1
+
+/**
+ * Names, read by `tb_experiment_result_text`.
+ */
+#define TB_COLUMN_TEXTS 2
 
 /**
  * The same throughout.
@@ -2961,6 +3089,170 @@ tb_status tb_network_evaluate_dataset(const struct tb_network *network,
                                       void *user_data,
                                       double *loss,
                                       size_t *correct);
+
+/**
+ * The experiments that there are; none in a build without the feature `lab`.
+ *
+ * @param experiments  in: `struct_size` of the first; out: as many as there is room for; NULL where room is 0
+ * @param room         number of structs at experiments
+ * @param count        out: number of experiments; those beyond `room` were not written
+ */
+tb_status tb_experiments(struct tb_experiment_properties *experiments, size_t room, size_t *count);
+
+/**
+ * The protocol of an experiment where nothing is chosen: a JSON object with each field and its value. What the fields mean
+ * is told by `lab NAME --help`, the command line of the experiments.
+ *
+ * @param name  of `tb_experiments`
+ * @param full  not 0: of the published size, which the field `full` of a protocol chooses; 0: of one that takes minutes
+ * @param text  out: NUL-terminated UTF-8, cut where `room` ends; NULL where room is 0
+ * @param room  bytes at text
+ * @param size  out: bytes that the whole text takes, with its NUL
+ * @return `TB_STATUS_NOT_FOUND` for an unknown name
+ */
+tb_status tb_experiment_defaults(const char *name,
+                                 int32_t full,
+                                 char *text,
+                                 size_t room,
+                                 size_t *size);
+
+/**
+ * An experiment with its protocol chosen.
+ *
+ * @param name        of `tb_experiments`
+ * @param protocol    a JSON object with some of the fields that `tb_experiment_defaults` tells: the others have their
+ *                    defaults, those of the published size where `"full": true` is among them. Precisions, optimizers and
+ *                    the like are texts such as "f16", or widths in bits; `null` is none. NULL: the defaults.
+ * @param train       images, which are copied; NULL: none, or where LeNet-5 or a perceptron is measured, drawn digits
+ * @param test        images to test on, which are copied; NULL for experiments that do not test
+ * @param experiment  out: the handle; free it with `tb_experiment_free`. NULL on failure.
+ * @return `TB_STATUS_NOT_FOUND` for an unknown name, field or network; `TB_STATUS_INVALID_ARGUMENT` for a field of a wrong
+ *         type or value, for images that are missing, and for `zero_program`, which takes none, for some;
+ *         `TB_STATUS_UNSUPPORTED` in a build without the feature `lab`
+ */
+tb_status tb_experiment_create(const char *name,
+                               const char *protocol,
+                               const struct tb_dataset *train,
+                               const struct tb_dataset *test,
+                               struct tb_experiment **experiment);
+
+/**
+ * Frees an experiment. NULL is nothing to do; a handle freed before is `TB_STATUS_INVALID_HANDLE`.
+ */
+tb_status tb_experiment_free(struct tb_experiment *experiment);
+
+/**
+ * What an experiment is.
+ *
+ * @param properties  in: `struct_size`; out: the rest
+ */
+tb_status tb_experiment_info(const struct tb_experiment *experiment,
+                             struct tb_experiment_properties *properties);
+
+/**
+ * Measures the units of an experiment one after the other. With a folder it measures those that have not finished there
+ * yet, keeps each as it finishes, and writes `results.csv`, `results.jsonl`, `report.html` and pictures of all that have:
+ * what was interrupted goes on from there, and several processes may share the units. Without one nothing is written.
+ *
+ * @param engine       runs it; 64 bits always run on the CPU
+ * @param out          the folder, created where needed; NULL: nothing is read or written
+ * @param shard        takes every `shard_count`-th unit from this number on, 1 to shard_count; 0 with a shard_count of 0
+ *                     takes all
+ * @param shard_count  in how many parts the units are shared
+ * @param progress     hears of thousandths of a unit done, of all units to do here; NULL: nobody. Not 0 stops the run: that
+ *                     is no failure, `result` has the units that have finished and says that it was `cancelled`.
+ * @param user_data    passed to progress
+ * @param result       out: the handle; free it with `tb_experiment_result_free`. NULL on failure.
+ * @return `TB_STATUS_SHAPE_MISMATCH` where the images do not fit the experiment; `TB_STATUS_IO`, `TB_STATUS_FORMAT` for
+ *         files of the folder, `TB_STATUS_IO` too where another run writes there
+ */
+tb_status tb_experiment_run(const struct tb_experiment *experiment,
+                            const struct tb_engine *engine,
+                            const char *out,
+                            size_t shard,
+                            size_t shard_count,
+                            tb_progress_callback progress,
+                            void *user_data,
+                            struct tb_experiment_result **result);
+
+/**
+ * Frees a result. NULL is nothing to do; a handle freed before is `TB_STATUS_INVALID_HANDLE`.
+ */
+tb_status tb_experiment_result_free(struct tb_experiment_result *result);
+
+/**
+ * What a run did, and the size of its table.
+ *
+ * @param properties  in: `struct_size`; out: the rest
+ */
+tb_status tb_experiment_result_info(const struct tb_experiment_result *result,
+                                    struct tb_experiment_result_properties *properties);
+
+/**
+ * Name and kind of a column.
+ *
+ * @param column      below `column_count` of `tb_experiment_result_info`
+ * @param properties  in: `struct_size`; out: the rest
+ */
+tb_status tb_experiment_result_column(const struct tb_experiment_result *result,
+                                      size_t column,
+                                      struct tb_column_properties *properties);
+
+/**
+ * Copies a column of numbers or integers.
+ *
+ * @param column  below `column_count` of `tb_experiment_result_info`
+ * @param values  out: `count` numbers; NaN where a row has none
+ * @param count   `row_count` of `tb_experiment_result_info`
+ * @return `TB_STATUS_INVALID_ARGUMENT` for a column of texts
+ */
+tb_status tb_experiment_result_numbers(const struct tb_experiment_result *result,
+                                       size_t column,
+                                       double *values,
+                                       size_t count);
+
+/**
+ * Copies a column of integers.
+ *
+ * @param column  below `column_count` of `tb_experiment_result_info`
+ * @param values  out: `count` numbers
+ * @param count   `row_count` of `tb_experiment_result_info`
+ * @return `TB_STATUS_INVALID_ARGUMENT` for a column of another kind
+ */
+tb_status tb_experiment_result_integers(const struct tb_experiment_result *result,
+                                        size_t column,
+                                        uint64_t *values,
+                                        size_t count);
+
+/**
+ * A cell as a text, whatever the kind of its column: as `results.csv` has it.
+ *
+ * @param column  below `column_count` of `tb_experiment_result_info`
+ * @param row     below `row_count` of `tb_experiment_result_info`
+ * @param text    out: NUL-terminated UTF-8, cut where `room` ends; NULL where room is 0
+ * @param room    bytes at text; `text_size` of `tb_experiment_result_column` is enough for each row
+ * @param size    out: bytes that the whole text takes, with its NUL
+ */
+tb_status tb_experiment_result_text(const struct tb_experiment_result *result,
+                                    size_t column,
+                                    size_t row,
+                                    char *text,
+                                    size_t room,
+                                    size_t *size);
+
+/**
+ * A sentence of the answer. The last one says where units are missing.
+ *
+ * @param index  below `sentence_count` of `tb_experiment_result_info`
+ * @param text   out: NUL-terminated UTF-8, cut where `room` ends; NULL where room is 0
+ * @param room   bytes at text
+ * @param size   out: bytes that the whole text takes, with its NUL
+ */
+tb_status tb_experiment_result_sentence(const struct tb_experiment_result *result,
+                                        size_t index,
+                                        char *text,
+                                        size_t room,
+                                        size_t *size);
 
 /**
  * Fills `schedule` with the defaults. `struct_size` is `sizeof(tb_schedule)`.

@@ -130,6 +130,12 @@ enum class ScheduleKind : tb_schedule_kind {
     cosine = TB_SCHEDULE_COSINE,
 };
 
+enum class ColumnKind : tb_column_kind {
+    numbers = TB_COLUMN_NUMBERS,
+    integers = TB_COLUMN_INTEGERS,
+    texts = TB_COLUMN_TEXTS,
+};
+
 /// A layer of a graph.
 enum class Node : tb_node { input = TB_GRAPH_INPUT };
 
@@ -1089,6 +1095,48 @@ struct CensusEntry {
     std::uint64_t zero, zero_alive, nonzero, nonzero_alive;
 };
 
+/// See tb_experiment_properties.
+struct ExperimentProperties {
+    std::string name, about;
+    std::size_t unit_count;
+};
+
+/// A column of a table, a cell for each row; see tb_column_properties.
+struct Column {
+    std::string name;
+    /// By ColumnKind.
+    std::variant<std::vector<double>, std::vector<std::uint64_t>, std::vector<std::string>> cells;
+
+    ColumnKind kind() const noexcept { return static_cast<ColumnKind>(cells.index()); }
+    /// The cells, if they are doubles, std::uint64_t or std::string; else nullptr.
+    template <class T>
+    const std::vector<T>* as() const noexcept {
+        return std::get_if<std::vector<T>>(&cells);
+    }
+};
+
+/// What a run of an experiment measured; see tb_experiment_result and its properties.
+struct ExperimentResult {
+    std::size_t unit_count = 0, skipped = 0, finished = 0, missing = 0, row_count = 0;
+    /// The progress stopped the run: the rows are those of the units that had finished.
+    bool cancelled = false;
+    std::vector<Column> columns;
+    /// The answer.
+    std::vector<std::string> sentences;
+
+    /// nullptr where there is none of that name.
+    const Column* column(std::string_view name) const noexcept {
+        const auto is = [&](const Column& column) { return column.name == name; };
+        const auto found = std::find_if(columns.begin(), columns.end(), is);
+        return found == columns.end() ? nullptr : &*found;
+    }
+};
+
+/// Every `count`-th unit from number `number` on, 1 to count; all where both are 0.
+struct Shard {
+    std::size_t number = 0, count = 0;
+};
+
 inline std::uint32_t abi_version() noexcept { return tb_abi_version(); }
 
 /// "0.1.0"
@@ -1110,6 +1158,29 @@ inline Result<std::vector<AdapterProperties>> adapters() {
                           a.largest_buffer, a.largest_binding, a.unusable});
     }
     return detail::finish(std::move(error), std::move(result));
+}
+
+/// The experiments that there are.
+inline Result<std::vector<ExperimentProperties>> experiments() {
+    std::size_t count = 0;
+    std::vector<tb_experiment_properties> found;
+    auto error = TIEBREAK_CALL(tb_experiments, nullptr, std::size_t{0}, &count);
+    if (!error && count > 0) {
+        found = detail::sized<tb_experiment_properties>(count);
+        error = TIEBREAK_CALL(tb_experiments, found.data(), found.size(), &count);
+    }
+    std::vector<ExperimentProperties> result;
+    for (const auto& e : found) result.push_back({e.name, e.about, e.unit_count});
+    return detail::finish(std::move(error), std::move(result));
+}
+
+/// The protocol of an experiment where nothing is chosen, as JSON; `full`: of the published size.
+inline Result<std::string> experiment_defaults(const std::string& name, bool full = false) {
+    std::size_t size = 0;
+    auto error = TIEBREAK_CALL(tb_experiment_defaults, name, full, nullptr, std::size_t{0}, &size);
+    std::vector<char> text(size + 1);
+    if (!error) error = TIEBREAK_CALL(tb_experiment_defaults, name, full, text.data(), text.size(), &size);
+    return detail::finish(std::move(error), std::string(text.data()));
 }
 
 inline Result<Pool2dOutput> pool2d_output_shape(const Shape& x, const Pool2dOptions& options = {}) {
@@ -1897,6 +1968,98 @@ class Optimizer {
         : handle_(handle, {network.handle_.get_deleter().kept}) {}
 
     detail::Handle<tb_optimizer, tb_optimizer_free> handle_;
+};
+
+/// An experiment with its protocol chosen; see tb_experiment.
+class Experiment {
+  public:
+    /// `protocol`: a JSON object; see tb_experiment_create. Images are copied; nullptr where there are none.
+    static Result<Experiment> create(const std::string& name, const std::string& protocol = "{}",
+                                     const Dataset* train = nullptr, const Dataset* test = nullptr) {
+        tb_experiment* handle = nullptr;
+        auto error = TIEBREAK_CALL(tb_experiment_create, name, protocol, (train ? train->handle() : nullptr),
+                                   (test ? test->handle() : nullptr), &handle);
+        return detail::finish(std::move(error), Experiment(handle));
+    }
+
+    Result<ExperimentProperties> info() const {
+        auto p = detail::sized<tb_experiment_properties>();
+        auto error = TIEBREAK_CALL(tb_experiment_info, handle(), &p);
+        return detail::finish(std::move(error), ExperimentProperties{p.name, p.about, p.unit_count});
+    }
+    /// Measures its units. With a folder `out` those that have not finished there, and writes tables and a page; without
+    /// one nothing is written. Where `progress` gives false the result holds what has finished: that is no failure.
+    Result<ExperimentResult> run(const Engine& engine, const std::optional<std::string>& out = {}, Shard shard = {},
+                                 const Progress& progress = {}) const {
+        detail::Listener listener(progress);
+        tb_experiment_result* handle = nullptr;
+        auto error = TIEBREAK_CALL(tb_experiment_run, this->handle(), engine.handle(), (out ? out->c_str() : nullptr),
+                                   shard.number, shard.count, listener.callback(), &listener, &handle);
+        const detail::Handle<tb_experiment_result, tb_experiment_result_free> owner(handle);
+        listener.rethrow();
+        ExperimentResult result;
+        if (!error) error = read(handle, result);
+        return detail::finish(std::move(error), std::move(result));
+    }
+
+    /// For functions of tiebreak.h; stays this object's.
+    tb_experiment* handle() const noexcept { return handle_.get(); }
+
+  private:
+    explicit Experiment(tb_experiment* handle) : handle_(handle) {}
+
+    static std::optional<Error> read(const tb_experiment_result* from, ExperimentResult& to) {
+        auto p = detail::sized<tb_experiment_result_properties>();
+        if (auto error = TIEBREAK_CALL(tb_experiment_result_info, from, &p)) return error;
+        to.unit_count = p.unit_count;
+        to.skipped = p.skipped;
+        to.finished = p.finished;
+        to.missing = p.missing;
+        to.row_count = p.row_count;
+        to.cancelled = p.cancelled != 0;
+        for (std::size_t i = 0; i < p.column_count; i++) {
+            if (auto error = read_column(from, i, p.row_count, to.columns.emplace_back())) return error;
+        }
+        for (std::size_t i = 0; i < p.sentence_count; i++) {
+            std::size_t size = 0;
+            auto error = TIEBREAK_CALL(tb_experiment_result_sentence, from, i, nullptr, std::size_t{0}, &size);
+            std::vector<char> text(size + 1);
+            if (!error) error = TIEBREAK_CALL(tb_experiment_result_sentence, from, i, text.data(), text.size(), &size);
+            if (error) return error;
+            to.sentences.emplace_back(text.data());
+        }
+        return std::nullopt;
+    }
+
+    static std::optional<Error> read_column(const tb_experiment_result* from, std::size_t column, std::size_t rows,
+                                            Column& to) {
+        auto p = detail::sized<tb_column_properties>();
+        if (auto error = TIEBREAK_CALL(tb_experiment_result_column, from, column, &p)) return error;
+        to.name = p.name;
+        switch (static_cast<ColumnKind>(p.kind)) {
+        case ColumnKind::numbers: {
+            auto& cells = to.cells.emplace<0>(rows);
+            return TIEBREAK_CALL(tb_experiment_result_numbers, from, column, cells.data(), cells.size());
+        }
+        case ColumnKind::integers: {
+            auto& cells = to.cells.emplace<1>(rows);
+            return TIEBREAK_CALL(tb_experiment_result_integers, from, column, cells.data(), cells.size());
+        }
+        case ColumnKind::texts: break;
+        }
+        auto& cells = to.cells.emplace<2>();
+        std::vector<char> text(p.text_size);
+        for (std::size_t row = 0; row < rows; row++) {
+            std::size_t size = 0;
+            auto error =
+                TIEBREAK_CALL(tb_experiment_result_text, from, column, row, text.data(), text.size(), &size);
+            if (error) return error;
+            cells.emplace_back(text.data());
+        }
+        return std::nullopt;
+    }
+
+    detail::Handle<tb_experiment, tb_experiment_free> handle_;
 };
 
 #undef TIEBREAK_CALL

@@ -45,11 +45,20 @@ const GUARD: usize = 512;
 const UNTOUCHED: u64 = 0x5555_5555_5555_5555;
 /// `struct_size` of every struct: those of a newer program, zero where this library ends.
 const STRUCT: usize = 2048;
-const HANDLES: [&str; 6] = ["tb_engine", "tb_tensor", "tb_graph", "tb_network", "tb_optimizer", "tb_dataset"];
+const HANDLES: [&str; 8] = [
+    "tb_engine",
+    "tb_tensor",
+    "tb_graph",
+    "tb_network",
+    "tb_optimizer",
+    "tb_dataset",
+    "tb_experiment",
+    "tb_experiment_result",
+];
 
 /// Arguments with which a function succeeds, where those made up from the types alone would hardly ever: the shape of a
 /// view (`-`: NULL), a number, a text (`*`: a new one), a field of a struct.
-const RIGHT: &str = "
+const RIGHT: &str = r#"
 tb_conv2d_forward x=2,3,5,6 weight=4,3,2,2 bias=4 y=2,4,4,5
 tb_conv2d_backward_input gy=2,4,4,5 weight=4,3,2,2 gx=2,3,5,6
 tb_conv2d_backward_weight x=2,3,5,6 gy=2,4,4,5 gweight=4,3,2,2 gbias=4
@@ -121,7 +130,14 @@ tb_network_save path=network
 tb_network_load path=network
 tb_optimizer_save path=run
 tb_optimizer_load path=run
-";
+tb_experiment_defaults name=relu
+tb_experiment_create name=zero_program protocol={"precisions":[16],"vectors":[[1]],"times":[0,1]} train=0 test=0
+tb_experiment_run out=experiment shard=1 shard_count=1
+tb_experiment_result_numbers column=4 count=4
+tb_experiment_result_integers column=4 count=4
+tb_experiment_result_text column=4 row=1
+tb_experiment_result_sentence index=0
+"#;
 
 fn right() -> BTreeMap<&'static str, Plan> {
     let line = |line: &'static str| {
@@ -235,8 +251,8 @@ struct World {
     next_block: usize,
     live: BTreeMap<&'static str, Vec<usize>>,
     stale: Vec<usize>,
-    /// An engine and a network that no call gets: others are made from them.
-    own: [usize; 2],
+    /// An engine, a network and an experiment that no call gets: others are made from them.
+    own: [usize; 3],
     strings: Vec<CString>,
 }
 
@@ -509,7 +525,9 @@ impl World {
                     words.push(slot);
                 }
                 (_, Some(h)) => {
-                    let chosen = self.handle(h);
+                    // `0`: none.
+                    let none = self.planned(name) == Some("0");
+                    let chosen = if none { 0 } else { self.handle(h) };
                     if function.name.ends_with("_free") {
                         freed = Some((h, chosen));
                     }
@@ -656,6 +674,8 @@ impl World {
         self.next_block = 0;
         let slot = self.block();
         let [lenet, lenet_bn] = [c"lenet5", c"lenet5_bn"].map(|s| s.as_ptr().addr());
+        let protocol = c"{\"precisions\":[16],\"vectors\":[[1]],\"times\":[0,1]}";
+        let [zero_program, protocol] = [c"zero_program", protocol].map(|s| s.as_ptr().addr());
         let status = match kind {
             "tb_engine" => {
                 let options = self.block();
@@ -672,7 +692,12 @@ impl World {
             "tb_graph" => self.call("tb_graph_from_zoo", &[lenet, 0, slot], &[]),
             "tb_network" => self.call("tb_network_create", &[self.own[0], lenet_bn, 0, 0, slot], &[]),
             "tb_optimizer" => self.call("tb_optimizer_create", &[self.own[1], 0, slot], &[]),
-            _ => self.call("tb_dataset_digits", &[8, 1, 0, 0, slot], &[]),
+            "tb_dataset" => self.call("tb_dataset_digits", &[8, 1, 0, 0, slot], &[]),
+            "tb_experiment" => self.call("tb_experiment_create", &[zero_program, protocol, 0, 0, slot], &[]),
+            _ => {
+                let experiment = self.own[2];
+                self.call("tb_experiment_run", &[experiment, self.own[0], 0, 0, 0, 0, 0, slot], &[])
+            }
         };
         assert_eq!(status, 0, "{kind}");
         usize::from_ne_bytes(self.bytes_at(slot, 8).try_into().unwrap())
@@ -735,7 +760,7 @@ fn random_calls() {
         "x",
         "classifier.4",
         "file.safetensors",
-        "/no/such/folder",
+        "/dev/null/folder",
         "\u{e9}",
     ];
     let mut strings: Vec<CString> = strings.iter().map(|s| CString::new(*s).unwrap()).collect();
@@ -754,11 +779,12 @@ fn random_calls() {
         next_block: 0,
         live: BTreeMap::new(),
         stale: Vec::new(),
-        own: [0; 2],
+        own: [0; 3],
         strings,
     };
     world.own[0] = world.create("tb_engine");
     world.own[1] = world.create("tb_network");
+    world.own[2] = world.create("tb_experiment");
     let mut statuses: BTreeMap<i32, u64> = BTreeMap::new();
     // By function: calls, successes.
     let mut counts: BTreeMap<&str, [u64; 2]> = functions.iter().map(|f| (f.name.as_str(), [0, 0])).collect();

@@ -48,6 +48,7 @@ fn header_is_in_step_with_the_code() {
         "progress",
         "dataset",
         "epoch",
+        "experiment",
         "schedule",
         "file",
     ];

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tiebreak::data::{self, Augmentation, Dataset, Split};
-use tiebreak::lab::{Columns, Event, Experiment, LINES, Outcome, RunOptions, TABLE, Value, run};
+use tiebreak::data;
+use tiebreak::lab::{AnyExperiment, Columns, Event, Images, LINES, Outcome, RunOptions, TABLE, Value};
 use tiebreak::{Device, Engine, EngineOptions};
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -27,6 +27,10 @@ pub struct Common {
     /// Threads of the CPU engine; 0 takes all cores (the results are the same)
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
+    /// Folder with MNIST, CIFAR-10 or another data set whose images the network takes; without it, where LeNet-5 or a
+    /// perceptron is measured: drawn digits that need no download
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Folder for results and report, created where needed [default: lab/NAME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -46,21 +50,18 @@ fn shard(text: &str) -> std::result::Result<(usize, usize), String> {
     }
 }
 
-/// The folder's data set, its photos 224 x 224 pixels large.
-pub fn load(folder: &PathBuf) -> Result<Split> {
-    Ok(data::load(folder, 224)?)
-}
-
-/// How the published code changes training images: colour ones are cut out of a border of 4 pixels, and mirrored.
-pub fn published_augmentation(images: &Dataset) -> Augmentation {
-    match images.shape[0] {
-        1 => Augmentation::default(),
-        _ => Augmentation { crop_padding: 4, horizontal_flip: true, ..Default::default() },
+impl Common {
+    /// The data set of the folder, its photos 224 x 224 pixels large.
+    pub fn images(&self) -> Result<Images> {
+        Ok(match &self.data {
+            Some(folder) => data::load(folder, 224)?.into(),
+            None => Images::default(),
+        })
     }
 }
 
 /// Runs the experiment and prints its answer.
-pub fn conduct<E: Experiment>(common: &Common, experiment: &E) -> Result<ExitCode> {
+pub fn conduct(common: &Common, experiment: &dyn AnyExperiment) -> Result<ExitCode> {
     let engine =
         Engine::new(&EngineOptions { device: common.device, threads: common.threads, ..Default::default() })?;
     let out = common.out.clone().unwrap_or_else(|| PathBuf::from("lab").join(experiment.name()));
@@ -75,7 +76,7 @@ pub fn conduct<E: Experiment>(common: &Common, experiment: &E) -> Result<ExitCod
         eprintln!("\nstopping; Ctrl-C again stops at once");
     })?;
     let mut display = Display::new();
-    let outcome = run(experiment, &engine, &options, &mut |event| {
+    let outcome = experiment.run(&engine, &options, &mut |event| {
         display.show(&event);
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;

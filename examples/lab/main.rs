@@ -1,19 +1,15 @@
 //! Reproduces the experiments on max pooling, one command each.
 
 mod conduct;
-mod drift;
-mod learning_rate;
-mod relu;
+mod protocol;
 mod report;
-mod thresholds;
-mod ties;
-mod training;
-mod volume;
-mod zero_program;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use tiebreak::lab::{EXPERIMENTS, Entry};
+
+use conduct::{Common, Result, conduct};
 
 const ABOUT: &str = "Reproduces the experiments of the MaxPool study, one command each.
 
@@ -44,55 +40,38 @@ What comes out, in the folder --out:
 
 Ctrl-C stops after the present mini-batch and keeps what has finished; twice, at once.";
 
-#[derive(Parser)]
-#[command(version, about = ABOUT, after_help = AFTER)]
-struct Args {
-    #[command(subcommand)]
-    experiment: Experiment,
+/// A command for each experiment of the library, with an option for each field of its protocol.
+fn command() -> Command {
+    let command = Command::new("lab").version(env!("CARGO_PKG_VERSION")).about(ABOUT).after_help(AFTER);
+    let all = EXPERIMENTS.iter().map(subcommand).chain([report::command()]);
+    all.fold(command.subcommand_required(true), Command::subcommand)
 }
 
-#[derive(Subcommand)]
-enum Experiment {
-    /// E1: programs for zero, and the derivatives that reverse mode computes for them
-    ZeroProgram(zero_program::Args),
-    /// E2: windows of max poolings that tie, drawn over images
-    Ties(ties::Args),
-    /// E3: gradients with the native and the minimal Jacobian of max pooling on LeNet-5, and the thresholds tau
-    Thresholds(thresholds::Args),
-    /// E8: the same for the values 0 and 1 at the zero of a norm pooling
-    NormPool(thresholds::Args),
-    /// E4: share of the mini-batches on which two Jacobians of max pooling differ by more than noise
-    Volume(volume::Args),
-    /// E5: distance of the weights, and accuracy, of networks that differ in beta alone
-    Drift(drift::Args),
-    /// E6: accuracy and divergence of training for each beta, precision, optimizer and network
-    Training(training::Args),
-    /// E6: search for the learning rate, by trials of which the hopeless are stopped early
-    LearningRate(learning_rate::Args),
-    /// E9: share of the initialisations whose first layer sees ReLU'(0)
-    Relu(relu::Args),
-    /// One page, with tables that sort and all pictures, over any results
-    Report(report::Args),
+fn subcommand(entry: &'static Entry) -> Command {
+    let command = Command::new(protocol::kebab(entry.name)).about(entry.about);
+    Common::augment_args(command).args(protocol::options(entry))
+}
+
+fn run(arguments: &ArgMatches) -> Result<ExitCode> {
+    let (name, arguments) = arguments.subcommand().expect("one is required");
+    if name == report::NAME {
+        return report::run(arguments);
+    }
+    let entry = tiebreak::lab::find(&name.replace('-', "_"))?;
+    let common = Common::from_arg_matches(arguments)?;
+    let experiment = entry.create(&protocol::given(entry, arguments), common.images()?)?;
+    conduct(&common, &*experiment)
 }
 
 fn main() -> ExitCode {
-    let result = match Args::parse().experiment {
-        Experiment::ZeroProgram(args) => args.run(),
-        Experiment::Ties(args) => args.run(),
-        Experiment::Thresholds(args) => args.max(),
-        Experiment::NormPool(args) => args.norm(),
-        Experiment::Volume(args) => args.run(),
-        Experiment::Drift(args) => args.run(),
-        Experiment::Training(args) => args.run(),
-        Experiment::LearningRate(args) => args.run(),
-        Experiment::Relu(args) => args.run(),
-        Experiment::Report(args) => args.run(),
-    };
-    match result {
+    match run(&command().get_matches()) {
         Ok(code) => code,
         Err(e) => {
             eprintln!("error: {e}");
-            let usage = matches!(e.downcast_ref(), Some(tiebreak::Error::InvalidArgument { .. }));
+            let usage = matches!(
+                e.downcast_ref(),
+                Some(tiebreak::Error::InvalidArgument { .. } | tiebreak::Error::NotFound { .. })
+            );
             ExitCode::from(if usage { 2 } else { 1 })
         }
     }

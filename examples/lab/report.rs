@@ -3,10 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
 use crate::conduct::Result;
 
-#[derive(clap::Args)]
-pub struct Args {
+/// Name of the command.
+pub const NAME: &str = "report";
+
+#[derive(Args)]
+struct Report {
     /// Folders of results, or files units*.jsonl
     #[arg(required = true, value_name = "PATH")]
     results: Vec<PathBuf>,
@@ -18,11 +23,17 @@ pub struct Args {
     title: String,
 }
 
-impl Args {
-    /// Writes the page.
-    pub fn run(self) -> Result<ExitCode> {
-        let report = tiebreak::lab::report(&self.results, &self.out, &self.title)?;
-        println!("report: {}", report.display());
-        Ok(ExitCode::SUCCESS)
-    }
+/// The command with its options.
+pub fn command() -> Command {
+    let command = Command::new(NAME);
+    Report::augment_args(command)
+        .about("One page, with tables that sort and all pictures, over any results of the commands above")
+}
+
+/// Writes the page.
+pub fn run(arguments: &ArgMatches) -> Result<ExitCode> {
+    let Report { results, out, title } = Report::from_arg_matches(arguments)?;
+    let report = tiebreak::lab::report(&results, &out, &title)?;
+    println!("report: {}", report.display());
+    Ok(ExitCode::SUCCESS)
 }

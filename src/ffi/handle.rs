@@ -7,12 +7,15 @@ use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 
 use super::Failure;
 use super::engine::EngineObject;
+use super::experiment::ResultObject;
 #[cfg(not(feature = "lab"))]
-use super::no_lab::Dataset;
+use super::no_lab::{Dataset, lab::AnyExperiment};
 use super::tensor::TensorObject;
 #[cfg(feature = "lab")]
 use crate::data::Dataset;
 use crate::error::Status;
+#[cfg(feature = "lab")]
+use crate::lab::AnyExperiment;
 use crate::net::{Graph, Network};
 use crate::train::Optimizer;
 
@@ -25,6 +28,8 @@ pub(super) enum Object {
     Network(Arc<Mutex<Network>>),
     Optimizer(Arc<OptimizerObject>),
     Dataset(Arc<Dataset>),
+    Experiment(Arc<dyn AnyExperiment>),
+    ExperimentResult(Arc<ResultObject>),
 }
 
 /// An optimizer keeps its network alive.

@@ -18,6 +18,7 @@ mod dlpack;
 mod dropout;
 mod engine;
 mod epoch;
+mod experiment;
 mod file;
 mod graph;
 mod handle;
@@ -194,6 +195,24 @@ fn copy_text(text: &str, target: &mut [c_char]) {
     for (to, &from) in target.iter_mut().zip(&text.as_bytes()[..end]) {
         *to = from as c_char;
     }
+}
+
+/// `text` in the caller's memory, NUL-terminated and cut at a character where `room` bytes are too few, and the bytes that
+/// it takes.
+///
+/// # Safety
+/// A non-NULL `target` must be valid for writes of `room` bytes, a non-NULL `size` for writes.
+unsafe fn write_text(text: &str, target: *mut c_char, room: usize, size: *mut usize) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (size, target) =
+        unsafe { (non_null_mut(size, "size")?, view::Borrows::default().array_mut(target, room, "text")?) };
+    // A NUL would end it in C.
+    let text = text.replace('\0', " ");
+    if !target.is_empty() {
+        copy_text(&text, target);
+    }
+    *size = text.len() + 1;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@ use std::ffi::c_void;
 use std::ops::ControlFlow;
 
 /// Hears how far long work has come, in the unit that its function says, and may stop it: not 0 ends the call with
-/// `TB_STATUS_CANCELLED`. Called on the thread of the call, which holds nothing then: it may call the library. NULL: nobody
-/// hears.
+/// `TB_STATUS_CANCELLED`, or as its function says. Called on the thread of the call, which holds nothing then: it may call
+/// the library. NULL: nobody hears.
 pub type tb_progress_callback =
     Option<unsafe extern "C" fn(done: u64, total: u64, user_data: *mut c_void) -> i32>;
 

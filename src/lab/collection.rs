@@ -5,26 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::experiment::{REPORT, write_drawing};
 use super::journal::{Record, read_records};
+use super::registry::{EXPERIMENTS, find};
 use super::statistics::distinct;
-use super::{drift, learning_rate, relu, thresholds, ties, training, volume, zero_program};
 use crate::error::{Error, Result};
-use crate::report::page::{Page, render_all};
+use crate::report::page::render_all;
 use crate::whole_file;
-
-/// What makes a page of the results of each experiment.
-type Pager = fn(&[Record]) -> Result<Page>;
-
-const PAGES: [(&str, Pager); 9] = [
-    ("zero_program", zero_program::page),
-    ("ties", ties::page),
-    ("thresholds", thresholds::page),
-    ("norm_pool", thresholds::page),
-    ("volume", volume::page),
-    ("drift", drift::page),
-    ("training", training::page),
-    ("learning_rate", learning_rate::page),
-    ("relu", relu::page),
-];
 
 /// Writes `report.html` and the pictures in `plots/` to the folder `out`, which is created, for all units in `paths`: folders
 /// of results, or their files `units*.jsonl`. Experiments stand in the order of the paper; those on different data or of
@@ -39,20 +24,17 @@ pub fn report(paths: &[PathBuf], out: &Path, title: &str) -> Result<PathBuf> {
             records.push(record);
         }
     }
-    let known = || PAGES.map(|(name, _)| name);
-    for name in records.iter().map(|r| r.settings.text("experiment")) {
-        if !known().contains(&name.as_str()) {
-            return Err(Error::NotFound { what: "experiment", name, known: known().join(", ") });
-        }
+    for record in &records {
+        find(&record.settings.text("experiment"))?;
     }
     let mut pages = Vec::new();
-    for (name, page) in PAGES {
+    for entry in EXPERIMENTS.iter() {
         let key =
             |r: &Record| ["dataset", "data", "images", "test_images", "epochs"].map(|c| r.settings.text(c));
-        let of_name = || records.iter().filter(|r| r.settings.text("experiment") == name);
+        let of_name = || records.iter().filter(|r| r.settings.text("experiment") == entry.name);
         for group in distinct(of_name().map(key)) {
             let group: Vec<Record> = of_name().filter(|r| key(r) == group).cloned().collect();
-            pages.push(page(&group)?);
+            pages.push((entry.page)(&group)?);
         }
     }
     let plots = out.join("plots");

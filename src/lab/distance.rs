@@ -5,12 +5,13 @@
 //! code sums L1 norms for thresholds and Linf norms for volumes).
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::columns::Columns;
 use crate::data::{Batches, Dataset};
 use crate::dtype::DType;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kink::Kink;
 use crate::net::{Graph, Initialization, Network, NetworkOptions};
 use crate::precision::ReductionOrder;
@@ -32,6 +33,17 @@ impl fmt::Display for Order {
             Order::Fixed => "fixed",
             Order::Seeded => "seeded",
         })
+    }
+}
+
+impl FromStr for Order {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Order> {
+        [Order::Fixed, Order::Seeded]
+            .into_iter()
+            .find(|order| order.to_string() == text)
+            .ok_or_else(|| Error::invalid("order", "fixed or seeded", text))
     }
 }
 

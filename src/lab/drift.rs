@@ -4,15 +4,18 @@
 //! TMLR 2024). After each interval: the L1 distance of all weights to those of the first copy, which trains with beta 0,
 //! and the test accuracy. A second copy with beta 0 shows what chance would do: nothing here, where sums have an order.
 
+use super::augmentation::published_augmentation;
 use super::columns::Columns;
 use super::evaluation::test;
 use super::experiment::{Experiment, common_settings};
 use super::journal::Record;
+use super::protocol::{at_most, positive, protocol};
+use super::registry::Images;
 use super::statistics::{Spread, distinct};
 use crate::data::{Augmentation, Split};
 use crate::dtype::DType;
 use crate::engine::{Engine, SgdOptions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kink::{Composition, Kink, MaxPoolKink};
 use crate::net::{Network, NetworkOptions, zoo};
 use crate::progress::Progress;
@@ -22,7 +25,37 @@ use crate::report::power_label;
 use crate::tensor::Tensor;
 use crate::train::Optimizer;
 
-/// The protocol of [E5](self).
+protocol! {
+    /// What can be chosen of [E5](self).
+    pub struct DriftProtocol {
+        /// A network of the zoo; `_bn` for batch normalisation
+        network: String = "vgg11".into();
+        /// Widths of the storage type: 16, 32, 64
+        precisions: Vec<DType> = vec![DType::F32];
+        /// beta of each copy; the first is what the others are compared with
+        betas: Vec<f64> = vec![0.0, 0.0, 1.0, 10.0, 100.0, 1000.0, 10000.0];
+        /// How beta is evaluated: coupled (as published), split, exact
+        composition: Composition = Composition::Coupled;
+        /// Initialisations
+        seeds: u64 = 1;
+        /// Passes over the training images
+        epochs: usize = 2, full: 200;
+        /// Measurements in an epoch
+        measurements: usize = 1;
+        /// Training images to use; none: all
+        limit: Option<usize> = Some(2560), full: None;
+        /// Test images to use; none: all
+        test_limit: Option<usize> = Some(1000), full: None;
+        /// Images in a mini-batch
+        batch_size: usize = 128;
+        /// Learning rate of SGD without momentum
+        learning_rate: f64 = 0.01;
+        /// Random crops and flips of colour images, as published
+        augmentation: bool = true;
+    }
+}
+
+/// The protocol of [E5](self), and its images.
 #[derive(Debug, Clone)]
 pub struct Drift {
     /// Images to train on and to test on.
@@ -79,6 +112,31 @@ fn l1_distance(a: &[Tensor], b: &[Tensor]) -> f64 {
 }
 
 impl Drift {
+    /// With its protocol chosen. Errors: [`Error::InvalidArgument`], [`Error::NotFound`] for an unknown network.
+    pub fn create(protocol: DriftProtocol, images: Images) -> Result<Drift> {
+        zoo::by_name(&protocol.network, &Default::default())?;
+        if protocol.betas.is_empty() {
+            return Err(Error::invalid("betas", "at least one", "none"));
+        }
+        let data = images.split(protocol.limit, protocol.test_limit)?;
+        Ok(Drift {
+            augmentation: match protocol.augmentation {
+                true => published_augmentation(&data.train),
+                false => Augmentation::default(),
+            },
+            data,
+            network: protocol.network,
+            precisions: protocol.precisions,
+            composition: protocol.composition,
+            betas: protocol.betas,
+            seeds: (0..at_most("seeds", protocol.seeds)?).collect(),
+            epochs: positive("epochs", protocol.epochs)?,
+            measurements: positive("measurements", protocol.measurements)?,
+            batch_size: positive("batch_size", protocol.batch_size)?,
+            learning_rate: protocol.learning_rate,
+        })
+    }
+
     fn steps(&self) -> usize {
         self.data.train.len().div_ceil(self.batch_size)
     }
@@ -162,7 +220,7 @@ impl Experiment for Drift {
         Ok(rows)
     }
 
-    fn page(&self, records: &[Record]) -> Result<Page> {
+    fn page(records: &[Record]) -> Result<Page> {
         page(records)
     }
 }
@@ -197,7 +255,7 @@ fn spread(records: &[Record], bits: u32, copy: usize, epoch: f64, name: &str) ->
     Spread::of(&wanted.map(|row| row.number(name)).collect::<Vec<_>>())
 }
 
-pub(super) fn page(records: &[Record]) -> Result<Page> {
+fn page(records: &[Record]) -> Result<Page> {
     let rows = || records.iter().flat_map(|r| &r.rows);
     let epochs = distinct(rows().map(|row| row.number("epoch")));
     let copies = distinct(rows().map(|row| (row.number("copy") as usize, row.number("beta"))));

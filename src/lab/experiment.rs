@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::columns::Columns;
 use super::journal::{Journal, Record};
+use super::table::column_names;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -32,16 +33,19 @@ pub trait Experiment {
     fn measure(&self, engine: &Engine, unit: &Self::Unit, progress: &mut Progress) -> Result<Vec<Columns>>;
 
     /// What the finished units say: answer, tables and pictures.
-    fn page(&self, records: &[Record]) -> Result<Page>;
+    fn page(records: &[Record]) -> Result<Page>;
 }
+
+/// (i, n): every n-th unit from number i on, 1 to n.
+pub type Shard = (usize, usize);
 
 /// Where an experiment runs and what it leaves there.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     /// Folder of the results, created where needed.
     pub out: PathBuf,
-    /// (i, n): this process takes every n-th unit from number i on, 1 to n.
-    pub shard: Option<(usize, usize)>,
+    /// The units that this process takes; all of them where there is none.
+    pub shard: Option<Shard>,
     /// Measure nothing: only write what has finished.
     pub merge: bool,
     /// How the program was called, for the page; may be empty.
@@ -76,7 +80,7 @@ pub struct Outcome {
     pub records: Vec<Record>,
     /// What they say, a sentence each; empty where nothing has finished.
     pub verdict: Vec<String>,
-    /// The page; `None` where nothing has finished.
+    /// The page; `None` where nothing has finished, or in memory.
     pub report: Option<PathBuf>,
 }
 
@@ -118,15 +122,52 @@ pub fn run<E: Experiment>(
     options: &RunOptions,
     progress: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Outcome> {
-    let (first, stride) = options.shard.unwrap_or((1, 1));
-    if !(1..=stride).contains(&first) {
-        return Err(Error::invalid("shard", "i/n with i from 1 to n", format!("{first}/{stride}")));
-    }
+    let shard = checked(options.shard)?;
     let mut journal = Journal::open(&options.out, options.shard)?;
+    let (mut outcome, page) = measure_all(experiment, engine, shard, options.merge, &mut journal, progress)?;
+    if let Some(mut page) = page {
+        write_tables(&options.out, &outcome.records)?;
+        page.settings.push(("command".into(), options.command.clone()));
+        write_page(&options.out, &page)?;
+        outcome.report = Some(options.out.join(REPORT));
+    }
+    Ok(outcome)
+}
+
+/// As [`run`], but nothing is read or written: what the outcome holds is all there is.
+///
+/// Errors: [`Error::InvalidArgument`] for a shard that is not 1 to n of n; whatever the experiment meets.
+pub fn run_in_memory<E: Experiment>(
+    experiment: &E,
+    engine: &Engine,
+    shard: Option<Shard>,
+    progress: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> Result<Outcome> {
+    let shard = checked(shard)?;
+    Ok(measure_all(experiment, engine, shard, false, &mut Journal::in_memory(), progress)?.0)
+}
+
+fn checked(shard: Option<Shard>) -> Result<Shard> {
+    let (first, stride) = shard.unwrap_or((1, 1));
+    if (1..=stride).contains(&first) {
+        return Ok((first, stride));
+    }
+    Err(Error::invalid("shard", "i/n with i from 1 to n", format!("{first}/{stride}")))
+}
+
+/// Measures what the journal lacks of a shard; the page of all that it then holds, where there is something.
+fn measure_all<E: Experiment>(
+    experiment: &E,
+    engine: &Engine,
+    (first, stride): Shard,
+    merge: bool,
+    journal: &mut Journal,
+    progress: &mut dyn FnMut(Event) -> ControlFlow<()>,
+) -> Result<(Outcome, Option<Page>)> {
     let units = experiment.units();
     let settings: Vec<Columns> = units.iter().map(|unit| experiment.settings(engine, unit)).collect();
     let mine = units.iter().zip(&settings).skip(first - 1).step_by(stride);
-    let wanted = |settings: &Columns| !options.merge && journal.find(settings).is_none();
+    let wanted = |settings: &Columns| !merge && journal.find(settings).is_none();
     let todo: Vec<_> = mine.filter(|(_, settings)| wanted(settings)).collect();
     let skipped = settings.iter().filter(|settings| journal.find(settings).is_some()).count();
     let (mut finished, mut cancelled) = (0, false);
@@ -152,31 +193,21 @@ pub fn run<E: Experiment>(
     let records: Vec<Record> = settings.iter().filter_map(|s| journal.find(s)).cloned().collect();
     let mut outcome =
         Outcome { units: units.len(), skipped, finished, cancelled, records, verdict: vec![], report: None };
-    if !outcome.records.is_empty() {
-        write_tables(&options.out, &outcome.records)?;
-        let mut page = experiment.page(&outcome.records)?;
-        if outcome.missing() > 0 {
-            let missing = format!("{} of {} units have not finished yet.", outcome.missing(), outcome.units);
-            page.verdict.push(missing);
-        }
-        page.settings.push(("command".into(), options.command.clone()));
-        write_page(&options.out, &page)?;
-        outcome.verdict = page.verdict;
-        outcome.report = Some(options.out.join(REPORT));
+    if outcome.records.is_empty() {
+        return Ok((outcome, None));
     }
-    Ok(outcome)
+    let mut page = E::page(&outcome.records)?;
+    if outcome.missing() > 0 {
+        let missing = format!("{} of {} units have not finished yet.", outcome.missing(), outcome.units);
+        page.verdict.push(missing);
+    }
+    outcome.verdict = page.verdict.clone();
+    Ok((outcome, Some(page)))
 }
 
 /// `results.csv` and `results.jsonl`, tidy: a line for each row, the settings in each.
 pub fn write_tables(out: &Path, records: &[Record]) -> Result<()> {
-    let mut names: Vec<String> = Vec::new();
-    for row in records.iter().flat_map(Record::tidy_rows) {
-        for (name, _) in row.iter() {
-            if !names.iter().any(|n| n == name) {
-                names.push(name.into());
-            }
-        }
-    }
+    let names = column_names(records);
     let mut csv = csv::Writer::from_writer(Vec::new());
     let mut lines = Vec::new();
     csv.write_record(&names).expect("writing to memory");
@@ -238,7 +269,7 @@ mod tests {
                 .map(|power| Columns::new().with("power", power as u64).with("v", unit.pow(power) as f64))
                 .collect())
         }
-        fn page(&self, records: &[Record]) -> Result<Page> {
+        fn page(records: &[Record]) -> Result<Page> {
             Ok(Page { title: "squares".into(), verdict: vec![records.len().to_string()], ..Page::default() })
         }
     }
@@ -277,5 +308,26 @@ mod tests {
         }
         let wrong = run_in(dirs[2].path(), Some((3, 2)), 0).unwrap_err().to_string();
         assert!(wrong.contains("3/2"), "{wrong}");
+    }
+
+    #[test]
+    fn in_memory_it_measures_the_same_and_writes_nothing() {
+        let engine = Engine::new(&EngineOptions::default()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let whole = run_in(dir.path(), None, usize::MAX).unwrap();
+        let go_on = |_: Event| ControlFlow::Continue(());
+        let outcome = run_in_memory(&Squares(5), &engine, None, &mut go_on.clone()).unwrap();
+        let rows = |outcome: &Outcome| -> Vec<Columns> {
+            outcome.records.iter().flat_map(Record::tidy_rows).collect()
+        };
+        assert_eq!((rows(&outcome), outcome.verdict), (rows(&whole), whole.verdict));
+        assert_eq!((outcome.finished, outcome.report), (5, None));
+        let part = run_in_memory(&Squares(5), &engine, Some((2, 2)), &mut go_on.clone()).unwrap();
+        assert_eq!((part.finished, part.missing()), (2, 3));
+        assert!(run_in_memory(&Squares(5), &engine, Some((0, 2)), &mut go_on.clone()).is_err());
+        let mut stop =
+            |event: Event| if event.index == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let stopped = run_in_memory(&Squares(5), &engine, None, &mut stop).unwrap();
+        assert_eq!((stopped.finished, stopped.records.len(), stopped.cancelled), (2, 2, true));
     }
 }

@@ -28,10 +28,9 @@ impl Record {
     }
 }
 
-/// The units of a folder, and the file that takes more.
+/// The units of a folder, and the file that takes more, where there is one.
 pub(super) struct Journal {
-    path: PathBuf,
-    file: File,
+    file: Option<(PathBuf, File)>,
     records: Vec<Record>,
 }
 
@@ -60,7 +59,12 @@ impl Journal {
         for other in files(folder)?.into_iter().filter(|other| *other != path) {
             records.extend(read(&other)?);
         }
-        Ok(Journal { path, file, records })
+        Ok(Journal { file: Some((path, file)), records })
+    }
+
+    /// One that keeps nothing beyond the process.
+    pub fn in_memory() -> Journal {
+        Journal { file: None, records: Vec::new() }
     }
 
     /// The unit with these settings, if it has finished.
@@ -70,18 +74,24 @@ impl Journal {
 
     /// Adds a unit; it is on the disk when this returns.
     pub fn append(&mut self, record: Record) -> Result<()> {
-        let mut line = serde_json::to_vec(&record).expect("numbers and texts");
-        line.push(b'\n');
-        let end = self.file.seek(SeekFrom::End(0)).map_err(|e| Error::io(&self.path, e))?;
-        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
-        if let Err(e) = written {
-            // A full disk: what was written of the line would stand in the way of the next.
-            let _ = self.file.set_len(end);
-            return Err(Error::io(&self.path, e));
+        if let Some((path, file)) = &mut self.file {
+            append_line(file, &record).map_err(|e| Error::io(path, e))?;
         }
         self.records.push(record);
         Ok(())
     }
+}
+
+fn append_line(file: &mut File, record: &Record) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(record).expect("numbers and texts");
+    line.push(b'\n');
+    let end = file.seek(SeekFrom::End(0))?;
+    let written = file.write_all(&line).and_then(|()| file.sync_data());
+    if written.is_err() {
+        // A full disk: what was written of the line would stand in the way of the next.
+        let _ = file.set_len(end);
+    }
+    written
 }
 
 /// Cuts what follows the last whole line, and gives the others.

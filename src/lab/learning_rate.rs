@@ -8,16 +8,21 @@
 
 use rand_philox::philox4x32_10;
 
+use super::augmentation::published_augmentation;
 use super::columns::Columns;
 use super::experiment::{Experiment, common_settings};
 use super::journal::Record;
+use super::protocol::{at_most, positive, protocol};
+use super::registry::Images;
 use super::statistics::distinct;
 use super::trainer::{Algorithm, Protocol, Trainer};
 use super::training::published;
 use crate::data::{Augmentation, Split};
+use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kink::MaxPoolKink;
+use crate::net::zoo;
 use crate::precision::Precision;
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
@@ -25,7 +30,35 @@ use crate::report::plot::{Chart, Mark, Point, Series, chart};
 use crate::report::power_of_ten;
 use crate::train::Schedule;
 
-/// The protocol of the [search](self).
+protocol! {
+    /// What can be chosen of the [search](self).
+    pub struct LearningRateProtocol {
+        /// Networks of the zoo; `_bn` for batch normalisation
+        networks: Vec<String> = vec!["lenet5".into()];
+        /// Arithmetic: 16, 32, 64, mixed
+        precisions: Vec<Precision> = vec![DType::F16.into(), DType::F32.into(), Precision::MIXED];
+        /// sgd (momentum 0.9, weight decay 5e-4), adam
+        optimizers: Vec<Algorithm> = vec![Algorithm::Sgd];
+        /// Searches of each, with other learning rates, weights and another order of the images
+        seeds: u64 = 1;
+        /// Learning rates of a search
+        trials: usize = 10;
+        /// Passes over the training images of a trial, at most
+        epochs: usize = 3, full: 10;
+        /// Training images to use; none: all
+        limit: Option<usize> = Some(12_800), full: None;
+        /// Test images to use; none: all
+        test_limit: Option<usize> = Some(2000), full: None;
+        /// Images in a mini-batch
+        batch_size: usize = 128;
+        /// Least learning rate
+        lowest: f64 = 1e-5;
+        /// Largest learning rate
+        highest: f64 = 1e-1;
+    }
+}
+
+/// The protocol of the [search](self), and its images.
 #[derive(Debug, Clone)]
 pub struct LearningRate {
     /// Images to train on and to test on.
@@ -62,6 +95,33 @@ pub struct LearningRateUnit {
 impl LearningRate {
     /// Trials before any is stopped.
     pub const STARTUP: usize = 3;
+
+    /// With its protocol chosen. Errors: [`Error::InvalidArgument`], [`Error::NotFound`] for an unknown network.
+    pub fn create(protocol: LearningRateProtocol, images: Images) -> Result<LearningRate> {
+        for network in &protocol.networks {
+            zoo::by_name(network, &Default::default())?;
+        }
+        let LearningRateProtocol { lowest, highest, .. } = protocol;
+        if !(lowest > 0.0 && highest.is_finite()) {
+            return Err(Error::invalid("lowest", "above 0", lowest));
+        }
+        if highest.is_nan() || highest <= lowest {
+            return Err(Error::invalid("highest", format!("above {lowest}"), highest));
+        }
+        let data = images.split(protocol.limit, protocol.test_limit)?;
+        Ok(LearningRate {
+            augmentation: published_augmentation(&data.train),
+            data,
+            networks: protocol.networks,
+            precisions: protocol.precisions,
+            optimizers: protocol.optimizers,
+            seeds: (0..at_most("seeds", protocol.seeds)?).collect(),
+            trials: positive("trials", protocol.trials)?,
+            epochs: positive("epochs", protocol.epochs)?,
+            batch_size: positive("batch_size", protocol.batch_size)?,
+            range: [lowest, highest],
+        })
+    }
 
     /// The learning rate of a trial: a function of seed and number.
     fn draw(&self, seed: u64, trial: usize) -> f64 {
@@ -124,10 +184,6 @@ impl Experiment for LearningRate {
         unit: &LearningRateUnit,
         progress: &mut Progress,
     ) -> Result<Vec<Columns>> {
-        let [low, high] = self.range;
-        if !(low > 0.0 && low < high && high.is_finite()) {
-            return Err(Error::invalid("range", "0 < lowest < highest", format!("{low} to {high}")));
-        }
         let protocol = Protocol {
             data: &self.data,
             augmentation: &self.augmentation,
@@ -173,7 +229,7 @@ impl Experiment for LearningRate {
         Ok(rows)
     }
 
-    fn page(&self, records: &[Record]) -> Result<Page> {
+    fn page(records: &[Record]) -> Result<Page> {
         page(records)
     }
 }
@@ -215,7 +271,7 @@ fn trials(record: &Record) -> Vec<Trial> {
     distinct(record.rows.iter().map(|row| row.number("trial"))).into_iter().map(of).collect()
 }
 
-pub(super) fn page(records: &[Record]) -> Result<Page> {
+fn page(records: &[Record]) -> Result<Page> {
     let (mut rows, mut verdict, mut drawings) = (Vec::new(), Vec::new(), Vec::new());
     for record in records {
         let s = &record.settings;

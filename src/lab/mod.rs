@@ -1,5 +1,6 @@
 //! Experiments: each trains or measures over a grid of settings and writes a table, plots and a page.
 
+mod augmentation;
 mod collection;
 mod columns;
 mod course;
@@ -9,12 +10,15 @@ mod evaluation;
 mod experiment;
 mod journal;
 pub mod learning_rate;
+mod protocol;
+mod registry;
 pub mod reliability;
 mod reliability_page;
 pub mod relu;
 mod results;
 mod statistics;
 mod summary;
+mod table;
 pub mod thresholds;
 pub mod ties;
 mod trainer;
@@ -22,13 +26,17 @@ pub mod training;
 pub mod volume;
 pub mod zero_program;
 
+pub use augmentation::published_augmentation;
 pub use collection::report;
 pub use columns::{Columns, Value};
 pub use distance::Order;
 pub use experiment::{
-    Event, Experiment, LINES, Outcome, REPORT, RunOptions, TABLE, common_settings, run, write_page,
-    write_tables,
+    Event, Experiment, LINES, Outcome, REPORT, RunOptions, Shard, TABLE, common_settings, run, run_in_memory,
+    write_page, write_tables,
 };
 pub use journal::{Record, read_records};
+pub use protocol::{FULL, Field, Protocol};
+pub use registry::{AnyExperiment, EXPERIMENTS, Entry, Images, find};
 pub use results::Row;
 pub use summary::Cell;
+pub use table::{Column, Table};

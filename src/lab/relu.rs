@@ -8,8 +8,10 @@ use super::columns::Columns;
 use super::distance::{self, Order, Pair};
 use super::experiment::{Experiment, common_settings};
 use super::journal::Record;
+use super::protocol::{at_most, positive, protocol};
+use super::registry::Images;
 use super::statistics::distinct;
-use crate::data::Dataset;
+use crate::data::{Dataset, synthetic};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -19,7 +21,23 @@ use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
 use crate::report::plot::{Chart, Point, Series, chart};
 
-/// The protocol of [E9](self).
+protocol! {
+    /// What can be chosen of [E9](self).
+    pub struct ReluProtocol {
+        /// Widths of the storage type: 16, 32, 64
+        precisions: Vec<DType> = vec![DType::F32, DType::F64];
+        /// Numbers of hidden layers
+        layers: Vec<usize> = vec![1, 2, 3, 5, 6];
+        /// Neurons of a hidden layer
+        width: usize = 256;
+        /// Initialisations of each depth
+        seeds: u64 = 200, full: 1000;
+        /// Images in the mini-batch
+        batch_size: usize = 128;
+    }
+}
+
+/// The protocol of [E9](self), and its images.
 #[derive(Debug, Clone)]
 pub struct Relu {
     /// Training images; the first mini-batch of them is used.
@@ -36,6 +54,9 @@ pub struct Relu {
     pub batch_size: usize,
 }
 
+/// Drawn where no images are given, at most: a large mini-batch takes long to draw.
+const MOST_DIGITS: usize = 6400;
+
 /// Initialisations that are measured together.
 const TOGETHER: u64 = 50;
 
@@ -48,6 +69,22 @@ pub struct ReluUnit {
 }
 
 impl Relu {
+    /// With its protocol chosen; without images on drawn digits. Errors: [`Error::InvalidArgument`](crate::Error).
+    pub fn create(protocol: ReluProtocol, images: Images) -> Result<Relu> {
+        for &layers in &protocol.layers {
+            positive("layers", layers)?;
+        }
+        let batch_size = positive("batch_size", protocol.batch_size)?;
+        Ok(Relu {
+            data: images.train.unwrap_or_else(|| synthetic::embedded(batch_size.min(MOST_DIGITS), 0).train),
+            precisions: protocol.precisions,
+            layers: protocol.layers,
+            width: positive("width", protocol.width)?,
+            seeds: at_most("seeds", protocol.seeds)?,
+            batch_size,
+        })
+    }
+
     fn graph(&self, layers: usize) -> Result<Graph> {
         let mut g = Graph::new(self.data.shape);
         let mut x = g.flatten("flatten", g.input())?;
@@ -131,7 +168,7 @@ impl Experiment for Relu {
         Ok(rows)
     }
 
-    fn page(&self, records: &[Record]) -> Result<Page> {
+    fn page(records: &[Record]) -> Result<Page> {
         page(records)
     }
 }
@@ -169,7 +206,7 @@ fn measured(records: &[Record]) -> Vec<Measured> {
     distinct(records.iter().map(key)).into_iter().map(of).collect()
 }
 
-pub(super) fn page(records: &[Record]) -> Result<Page> {
+fn page(records: &[Record]) -> Result<Page> {
     let cells = measured(records);
     let row = |m: &Measured| {
         let [low, high] = m.interval();

@@ -12,8 +12,10 @@ use super::columns::Columns;
 use super::distance::{self, Order, Pair};
 use super::experiment::{Experiment, common_settings};
 use super::journal::Record;
+use super::protocol::{at_most, positive, protocol};
+use super::registry::Images;
 use super::statistics::distinct;
-use crate::data::Dataset;
+use crate::data::{Dataset, synthetic};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -43,7 +45,25 @@ impl fmt::Display for Pooling {
     }
 }
 
-/// The protocol of [E3 and E8](self) on LeNet-5.
+protocol! {
+    /// What can be chosen of [E3 and E8](self).
+    pub struct ThresholdsProtocol {
+        /// Widths of the storage type: 16, 32, 64
+        precisions: Vec<DType> = DType::ALL.to_vec();
+        /// Initialisations in 16 and 32 bits
+        seeds: u64 = 10, full: 100;
+        /// Initialisations in 64 bits
+        seeds_f64: u64 = 1;
+        /// Order of the sums: fixed, seeded (another one in each gradient, as GPU noise)
+        orders: Vec<Order> = vec![Order::Fixed, Order::Seeded];
+        /// Images in a mini-batch
+        batch_size: usize = 128;
+        /// Mini-batches from each initialisation, at most; none: an epoch
+        mini_batches: Option<usize> = Some(50), full: None;
+    }
+}
+
+/// The protocol of [E3 and E8](self) on LeNet-5, and its images.
 #[derive(Debug, Clone)]
 pub struct Thresholds {
     /// Training images `[1, 28, 28]`.
@@ -69,6 +89,33 @@ pub struct ThresholdsUnit {
 }
 
 impl Thresholds {
+    /// E3 with its protocol chosen; without images on drawn digits. Errors: [`Error::InvalidArgument`].
+    pub fn max(protocol: ThresholdsProtocol, images: Images) -> Result<Thresholds> {
+        Thresholds::create(Pooling::Max, protocol, images)
+    }
+
+    /// E8, likewise.
+    pub fn norm(protocol: ThresholdsProtocol, images: Images) -> Result<Thresholds> {
+        Thresholds::create(Pooling::Norm, protocol, images)
+    }
+
+    fn create(pooling: Pooling, protocol: ThresholdsProtocol, images: Images) -> Result<Thresholds> {
+        let [seeds, seeds_f64] =
+            [at_most("seeds", protocol.seeds)?, at_most("seeds_f64", protocol.seeds_f64)?];
+        let seeds = |precision| match precision {
+            DType::F64 => seeds_f64,
+            _ => seeds,
+        };
+        Ok(Thresholds {
+            data: images.train.unwrap_or_else(|| synthetic::embedded(6400, 0).train),
+            pooling,
+            precisions: protocol.precisions.iter().map(|&precision| (precision, seeds(precision))).collect(),
+            orders: protocol.orders,
+            batch_size: positive("batch_size", protocol.batch_size)?,
+            mini_batches: protocol.mini_batches.map_or(Ok(usize::MAX), |n| positive("mini_batches", n))?,
+        })
+    }
+
     fn graph(&self) -> Result<Graph> {
         let options = zoo::Options { classes: self.data.classes, ..Default::default() };
         zoo::lenet5_with(&options, |g, name, x| {
@@ -151,7 +198,7 @@ impl Experiment for Thresholds {
         distance::measure(engine, &pair, &self.data, (self.batch_size, self.mini_batches), progress)
     }
 
-    fn page(&self, records: &[Record]) -> Result<Page> {
+    fn page(records: &[Record]) -> Result<Page> {
         page(records)
     }
 }
@@ -199,7 +246,7 @@ fn samples(records: &[Record]) -> Vec<Sample> {
     distinct(records.iter().map(key)).into_iter().map(of).collect()
 }
 
-pub(super) fn page(records: &[Record]) -> Result<Page> {
+fn page(records: &[Record]) -> Result<Page> {
     let samples = samples(records);
     let norm = records[0].settings.text("pooling") == "norm";
     let number = |v: f64| if v == 0.0 { "0".into() } else { format!("{v:.2e}") };

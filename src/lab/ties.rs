@@ -7,7 +7,9 @@
 use super::columns::Columns;
 use super::experiment::{Experiment, common_settings};
 use super::journal::Record;
-use crate::data::Dataset;
+use super::protocol::{at_most, protocol};
+use super::registry::Images;
+use crate::data::{Dataset, synthetic};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -19,7 +21,21 @@ use crate::report::tie_map::{TieMap, tie_map};
 use crate::shape::Window2d;
 use crate::tensor::Tensor;
 
-/// The protocol of [E2](self).
+protocol! {
+    /// What can be chosen of [E2](self).
+    pub struct TieMapsProtocol {
+        /// A network of the zoo, whose first max pooling is drawn; none: lenet5 for grey images, else vgg11
+        network: Option<String> = None;
+        /// Widths of the storage type: 16, 32, 64
+        precisions: Vec<DType> = vec![DType::F16, DType::F32];
+        /// Places of the images in the training part, from 0 on
+        images: Vec<usize> = vec![0];
+        /// Initialisations of the network
+        seeds: u64 = 1;
+    }
+}
+
+/// The protocol of [E2](self), and its images.
 #[derive(Debug, Clone)]
 pub struct TieMaps {
     /// Images to draw.
@@ -32,6 +48,26 @@ pub struct TieMaps {
     pub images: Vec<usize>,
     /// Initialisations of the network.
     pub seeds: Vec<u64>,
+}
+
+impl TieMaps {
+    /// With its protocol chosen, on drawn digits where there are no images. Errors: [`Error::InvalidArgument`],
+    /// [`Error::NotFound`] for an unknown network.
+    pub fn create(protocol: TieMapsProtocol, images: Images) -> Result<TieMaps> {
+        let last = protocol.images.iter().copied().max().unwrap_or(0);
+        at_most("images", last as u64)?;
+        let data = images.train.unwrap_or_else(|| synthetic::embedded(last + 1, 0).train);
+        let of_shape = if data.shape[0] == 1 { "lenet5" } else { "vgg11" };
+        let network = protocol.network.unwrap_or_else(|| of_shape.into());
+        zoo::by_name(&network, &Default::default())?;
+        Ok(TieMaps {
+            data,
+            network,
+            precisions: protocol.precisions,
+            images: protocol.images,
+            seeds: (0..at_most("seeds", protocol.seeds)?).collect(),
+        })
+    }
 }
 
 /// What is pooled.
@@ -119,7 +155,7 @@ impl Experiment for TieMaps {
         Ok(std::iter::once(picture.with("map", pixels)).chain(rows).collect())
     }
 
-    fn page(&self, records: &[Record]) -> Result<Page> {
+    fn page(records: &[Record]) -> Result<Page> {
         page(records)
     }
 }
@@ -208,7 +244,7 @@ fn rows(
     (0..channels).map(row).collect()
 }
 
-pub(super) fn page(records: &[Record]) -> Result<Page> {
+fn page(records: &[Record]) -> Result<Page> {
     let (mut table, mut drawings, mut verdict) = (Vec::new(), Vec::new(), Vec::new());
     for record in records {
         let Some((picture, maps)) = record.rows.split_first().filter(|(_, maps)| !maps.is_empty()) else {

@@ -6,15 +6,20 @@
 
 use serde::Deserialize;
 
+use super::augmentation::published_augmentation;
 use super::columns::Columns;
 use super::experiment::{Experiment, common_settings};
 use super::journal::Record;
+use super::protocol::{at_most, positive, protocol};
+use super::registry::Images;
 use super::statistics::{Spread, distinct};
 use super::trainer::{Protocol, Trainer};
 use crate::data::{Augmentation, Split};
+use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::kink::{Composition, MaxPoolKink};
+use crate::net::zoo;
 use crate::precision::Precision;
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table, Tone};
@@ -24,7 +29,35 @@ use crate::train::Schedule;
 
 pub use super::trainer::Algorithm;
 
-/// The protocol of [E6](self).
+protocol! {
+    /// What can be chosen of [E6](self).
+    pub struct TrainingProtocol {
+        /// Networks of the zoo; `_bn` for batch normalisation
+        networks: Vec<String> = vec!["lenet5".into()];
+        /// Arithmetic: 16, 32, 64, mixed
+        precisions: Vec<Precision> = vec![DType::F16.into(), DType::F32.into(), Precision::MIXED];
+        /// sgd (momentum 0.9, weight decay 5e-4), adam
+        optimizers: Vec<Algorithm> = vec![Algorithm::Sgd];
+        /// How beta is evaluated: coupled (as published), split, exact
+        compositions: Vec<Composition> = vec![Composition::Coupled];
+        /// beta of the Jacobian: 0 is native, 1 minimal
+        betas: Vec<f64> = vec![0.0, 1.0, 10.0, 100.0, 1000.0, 10000.0];
+        /// Runs of each, with other weights and another order of the images
+        seeds: u64 = 2;
+        /// Passes over the training images; none: as published, 100 of grey images, 200 of colour ones
+        epochs: Option<usize> = Some(2), full: None;
+        /// Training images to use; none: all
+        limit: Option<usize> = None;
+        /// Test images to use; none: all
+        test_limit: Option<usize> = None;
+        /// Images in a mini-batch
+        batch_size: usize = 128;
+        /// Learning rate at the start; none: the published one of the network, precision and optimizer
+        learning_rate: Option<f64> = None;
+    }
+}
+
+/// The protocol of [E6](self), and its images.
 #[derive(Debug, Clone)]
 pub struct Training {
     /// Images to train on and to test on.
@@ -105,6 +138,28 @@ pub fn published() -> Vec<Published> {
 }
 
 impl Training {
+    /// With its protocol chosen. Errors: [`Error::InvalidArgument`], [`Error::NotFound`] for an unknown network.
+    pub fn create(protocol: TrainingProtocol, images: Images) -> Result<Training> {
+        for network in &protocol.networks {
+            zoo::by_name(network, &Default::default())?;
+        }
+        let data = images.split(protocol.limit, protocol.test_limit)?;
+        let published = if data.train.shape[0] == 1 { 100 } else { 200 };
+        Ok(Training {
+            augmentation: published_augmentation(&data.train),
+            data,
+            networks: protocol.networks,
+            precisions: protocol.precisions,
+            optimizers: protocol.optimizers,
+            compositions: protocol.compositions,
+            betas: protocol.betas,
+            seeds: (0..at_most("seeds", protocol.seeds)?).collect(),
+            epochs: positive("epochs", protocol.epochs.unwrap_or(published))?,
+            batch_size: positive("batch_size", protocol.batch_size)?,
+            learning_rate: protocol.learning_rate,
+        })
+    }
+
     /// The published learning rate, else one that trains: 0.01 for SGD, 0.001 for Adam.
     fn learning_rate_of(&self, unit: &TrainingUnit) -> f64 {
         let tuned = || {
@@ -202,7 +257,7 @@ impl Experiment for Training {
         Ok(rows)
     }
 
-    fn page(&self, records: &[Record]) -> Result<Page> {
+    fn page(records: &[Record]) -> Result<Page> {
         page(records)
     }
 }
@@ -274,7 +329,7 @@ impl Group {
     }
 }
 
-pub(super) fn page(records: &[Record]) -> Result<Page> {
+fn page(records: &[Record]) -> Result<Page> {
     let key = |r: &Record| {
         let s = &r.settings;
         (["network", "optimizer", "bits", "composition"].map(|name| s.text(name)), s.number("beta").to_bits())
@@ -404,7 +459,6 @@ pub(super) fn page(records: &[Record]) -> Result<Page> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::zoo;
 
     #[test]
     fn the_published_table_is_whole() {

@@ -9,6 +9,8 @@ use super::columns::Columns;
 use super::distance::{self, Order, Pair};
 use super::experiment::{Experiment, common_settings};
 use super::journal::Record;
+use super::protocol::{at_most, positive, protocol};
+use super::registry::Images;
 use super::statistics::{Spread, distinct};
 use crate::data::Dataset;
 use crate::dtype::DType;
@@ -31,7 +33,42 @@ pub struct VolumeCell {
     pub precision: DType,
 }
 
-/// The protocol of [E4](self).
+protocol! {
+    /// What can be chosen of [E4](self).
+    pub struct VolumeProtocol {
+        /// Widths of the storage type: 16, 32, 64
+        precisions: Vec<DType> = DType::ALL.to_vec();
+        /// Networks of the zoo, `_bn` with batch normalisation, such as vgg11,vgg11_bn; none: all of the paper
+        networks: Option<Vec<String>> = Some(vec!["vgg11".into()]), full: None;
+        /// Images in a mini-batch, for each network; none: 128, and where the networks are those of the paper, 64 to 1024
+        /// for VGG11
+        batch_sizes: Option<Vec<usize>> = Some(vec![128]), full: None;
+        /// Initialisations of each
+        seeds: u64 = 3;
+        /// Mini-batches of each, at most; none: an epoch
+        mini_batches: Option<usize> = Some(40), full: None;
+    }
+}
+
+impl VolumeProtocol {
+    fn cells(&self) -> Vec<VolumeCell> {
+        if self.networks.is_none() && self.batch_sizes.is_none() {
+            return Volume::published_cells(&self.precisions);
+        }
+        let networks = self.networks.clone().unwrap_or_else(|| vec!["vgg11".into()]);
+        let sizes = self.batch_sizes.clone().unwrap_or_else(|| vec![128]);
+        let mut cells = Vec::new();
+        for network in &networks {
+            for &batch_size in &sizes {
+                let cell = |&precision| VolumeCell { network: network.clone(), batch_size, precision };
+                cells.extend(self.precisions.iter().map(cell));
+            }
+        }
+        cells
+    }
+}
+
+/// The protocol of [E4](self), and its images.
 #[derive(Debug, Clone)]
 pub struct Volume {
     /// Training images.
@@ -47,6 +84,22 @@ pub struct Volume {
 }
 
 impl Volume {
+    /// With its protocol chosen. Errors: [`Error::InvalidArgument`], [`Error::NotFound`] for an unknown network.
+    pub fn create(protocol: VolumeProtocol, images: Images) -> Result<Volume> {
+        let cells = protocol.cells();
+        for cell in &cells {
+            positive("batch_sizes", cell.batch_size)?;
+            zoo::by_name(&cell.network, &Default::default())?;
+        }
+        Ok(Volume {
+            data: images.train()?,
+            cells,
+            seeds: (0..at_most("seeds", protocol.seeds)?).collect(),
+            mini_batches: protocol.mini_batches.map_or(Ok(usize::MAX), |n| positive("mini_batches", n))?,
+            initialization: Initialization::Volume,
+        })
+    }
+
     /// The cells of the published figures: by precision and network, by batch size, with and without batch normalisation.
     ///
     /// @param precisions  of each
@@ -147,7 +200,7 @@ impl Experiment for Volume {
         Ok(rows.into_iter().map(affected).collect())
     }
 
-    fn page(&self, records: &[Record]) -> Result<Page> {
+    fn page(records: &[Record]) -> Result<Page> {
         page(records)
     }
 }
@@ -196,7 +249,7 @@ fn measured(records: &[Record]) -> Vec<Measured> {
     distinct(records.iter().map(key)).into_iter().map(of).collect()
 }
 
-pub(super) fn page(records: &[Record]) -> Result<Page> {
+fn page(records: &[Record]) -> Result<Page> {
     let cells = measured(records);
     let row = |m: &Measured| {
         let published = Volume::published(&m.network, m.batch_size, m.precision);

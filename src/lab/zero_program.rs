@@ -15,33 +15,36 @@ use half::f16;
 use super::columns::Columns;
 use super::experiment::{Experiment, common_settings};
 use super::journal::Record;
+use super::protocol::protocol;
+use super::registry::Images;
 use crate::dtype::DType;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kink::{Composition, MaxPoolKink, ReluKink};
 use crate::progress::Progress;
 use crate::report::page::{Cell, Page, Table};
 use crate::shape::Window2d;
 use crate::tensor::Tensor;
 
-/// The protocol of [E1](self).
-#[derive(Debug, Clone)]
-pub struct ZeroProgram {
-    /// Storage types.
-    pub precisions: Vec<DType>,
-    /// Vectors x.
-    pub vectors: Vec<Vec<f64>>,
-    /// Values of t.
-    pub times: Vec<f64>,
+protocol! {
+    /// The protocol of [E1](self).
+    pub struct ZeroProgram {
+        /// Widths of the storage type: 16, 32, 64
+        precisions: Vec<DType> = DType::ALL.to_vec();
+        /// Vectors x
+        vectors: Vec<Vec<f64>> = vec![vec![1.0, 2.0, 3.0, 4.0], vec![1.14; 4], vec![1.4; 4]];
+        /// Values of t
+        times: Vec<f64> = vec![-1.0, -0.5, 0.0, 0.5, 1.0];
+    }
 }
 
-impl Default for ZeroProgram {
-    /// The published vectors.
-    fn default() -> Self {
-        ZeroProgram {
-            precisions: DType::ALL.to_vec(),
-            vectors: vec![vec![1.0, 2.0, 3.0, 4.0], vec![1.14; 4], vec![1.4; 4]],
-            times: vec![-1.0, -0.5, 0.0, 0.5, 1.0],
+impl ZeroProgram {
+    /// With its protocol chosen. Errors: [`Error::InvalidArgument`] for images, and for an empty vector.
+    pub fn create(self, images: Images) -> Result<ZeroProgram> {
+        images.refuse()?;
+        match self.vectors.iter().any(Vec::is_empty) {
+            true => Err(Error::invalid("vectors", "at least one number in each", "an empty one")),
+            false => Ok(self),
         }
     }
 }
@@ -120,7 +123,7 @@ impl Experiment for ZeroProgram {
         self.times.iter().map(row).collect()
     }
 
-    fn page(&self, records: &[Record]) -> Result<Page> {
+    fn page(records: &[Record]) -> Result<Page> {
         page(records)
     }
 }
@@ -173,7 +176,7 @@ fn relu_maximum(engine: &Engine, dtype: DType, z: &[f64], kink: ReluKink) -> Res
     Ok((m, gradient))
 }
 
-pub(super) fn page(records: &[Record]) -> Result<Page> {
+fn page(records: &[Record]) -> Result<Page> {
     let times: Vec<String> = records[0].rows.iter().map(|row| row.text("t")).collect();
     let row = |r: &Record| {
         let mut cells = vec![

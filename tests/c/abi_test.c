@@ -1823,6 +1823,160 @@ static void datasets(void) {
     }
 }
 
+/* A cell of a result as a text. */
+static const char *cell(tb_experiment_result *result, size_t column, size_t row) {
+    static char text[256];
+    size_t size = 0;
+    OK(tb_experiment_result_text(result, column, row, text, sizeof text, &size));
+    CHECK(size == strlen(text) + 1);
+    return text;
+}
+
+/* The column of that name. */
+static size_t column_of(tb_experiment_result *result, const char *name, tb_column_kind kind) {
+    tb_experiment_result_properties info;
+    tb_column_properties column;
+    size_t i;
+    info.struct_size = sizeof info;
+    column.struct_size = sizeof column;
+    OK(tb_experiment_result_info(result, &info));
+    for (i = 0; i < info.column_count; i++) {
+        OK(tb_experiment_result_column(result, i, &column));
+        if (strcmp(column.name, name) == 0) {
+            check_at(column.kind == kind, "kind of", name, __LINE__);
+            return i;
+        }
+    }
+    check_at(0, "no column", name, __LINE__);
+    return 0;
+}
+
+/* Runs all units in memory and counts what it hears. */
+static tb_experiment_result *run_all(tb_experiment *experiment, heard *h) {
+    tb_experiment_result *result = NULL;
+    h->calls = h->last = 0;
+    OK(tb_experiment_run(experiment, engine, NULL, 0, 0, hear, h, &result));
+    return result;
+}
+
+static void experiments(void) {
+    static const char *relu_protocol =
+        "{\"precisions\": [32], \"layers\": [1, 2], \"width\": 16, \"seeds\": 3, \"batch_size\": 32}";
+    static const char *thresholds_protocol =
+        "{\"precisions\": [\"f16\"], \"seeds\": 1, \"orders\": [\"fixed\"], \"batch_size\": 8, \"mini_batches\": 2}";
+    static double numbers[90], again[90];
+    static uint64_t integers[90];
+    tb_experiment_properties list[32], info;
+    tb_experiment_result_properties done;
+    tb_column_properties column;
+    tb_experiment *zero = NULL, *relu_zeros = NULL, *distances = NULL;
+    tb_experiment_result *result = NULL, *other = NULL;
+    tb_dataset *digits = NULL;
+    char text[1024], folder[4096];
+    size_t count = 0, size = 0, c, i, zeros = 0;
+    const char *test_folder = getenv("TIEBREAK_TEST_FOLDER");
+    heard h = {0, 0, 0, 0};
+
+    list[0].struct_size = info.struct_size = sizeof info;
+    done.struct_size = sizeof done;
+    column.struct_size = sizeof column;
+    OK(tb_experiments(NULL, 0, &count));
+    CHECK(count >= 7 && count <= 32);
+    OK(tb_experiments(list, 32, &count));
+    CHECK(strcmp(list[0].name, "zero_program") == 0 && strncmp(list[0].about, "E1: ", 4) == 0 && list[0].unit_count == 0);
+    for (i = 0; i < count && i < 32; i++) {
+        OK(tb_experiment_defaults(list[i].name, 1, NULL, 0, &size));
+        CHECK(size > 10);
+    }
+    OK(tb_experiment_defaults("relu", 0, text, sizeof text, &size));
+    CHECK(size == strlen(text) + 1 && strstr(text, "\"seeds\":200") && strstr(text, "\"precisions\":[\"f32\",\"f64\"]"));
+    OK(tb_experiment_defaults("relu", 1, text, 8, &size));
+    CHECK(strlen(text) == 7 && size > 8);
+
+    /* Without images, in memory. */
+    OK(tb_experiment_create("zero_program", NULL, NULL, NULL, &zero));
+    OK(tb_experiment_info(zero, &info));
+    CHECK(strcmp(info.name, "zero_program") == 0 && info.unit_count == 18);
+    result = run_all(zero, &h);
+    CHECK(h.last == 18000 && h.total == 18000);
+    OK(tb_experiment_result_info(result, &done));
+    CHECK(done.unit_count == 18 && done.finished == 18 && done.skipped == 0 && done.missing == 0 && !done.cancelled);
+    CHECK(done.row_count == 90 && done.sentence_count == 4);
+    c = column_of(result, "derivative", TB_COLUMN_NUMBERS);
+    OK(tb_experiment_result_numbers(result, c, numbers, 90));
+    CHECK(numbers[2] == -1.5 && numbers[0] == 0); /* the published program, at t = 0 */
+    CHECK(strcmp(cell(result, c, 2), "-1.5") == 0);
+    FAILS(tb_experiment_result_integers(result, c, integers, 90), TB_STATUS_INVALID_ARGUMENT,
+          "tb_experiment_result_integers", "`derivative`");
+    c = column_of(result, "precision", TB_COLUMN_INTEGERS);
+    OK(tb_experiment_result_integers(result, c, integers, 90));
+    OK(tb_experiment_result_numbers(result, c, numbers, 90));
+    CHECK(integers[0] == 16 && integers[89] == 64 && numbers[89] == 64);
+    c = column_of(result, "program", TB_COLUMN_TEXTS);
+    CHECK(strcmp(cell(result, c, 0), "maxpool") == 0 && strcmp(cell(result, c, 89), "relu") == 0);
+    OK(tb_experiment_result_column(result, c, &column));
+    CHECK(column.text_size == sizeof "maxpool");
+    FAILS(tb_experiment_result_numbers(result, c, numbers, 90), TB_STATUS_INVALID_ARGUMENT,
+          "tb_experiment_result_numbers", "`program`");
+    OK(tb_experiment_result_sentence(result, 0, text, sizeof text, &size));
+    CHECK(strstr(text, "-1.5 at t = 0") && size == strlen(text) + 1);
+    OK(tb_experiment_result_free(result));
+
+    /* What the callback stops keeps the units that have finished, and says so. */
+    h.stop_at = 4; /* two calls a unit */
+    result = run_all(zero, &h);
+    OK(tb_experiment_result_info(result, &done));
+    CHECK(done.cancelled == 1 && done.finished == 2 && done.missing == 16 && done.row_count == 10);
+    OK(tb_experiment_result_sentence(result, done.sentence_count - 1, text, sizeof text, &size));
+    CHECK(strstr(text, "16 of 18 units have not finished") != NULL);
+    OK(tb_experiment_result_free(result));
+    h.stop_at = 1;
+    result = run_all(zero, &h);
+    OK(tb_experiment_result_info(result, &done));
+    CHECK(done.cancelled == 1 && done.finished == 0 && done.row_count == 0 && done.column_count == 0);
+    OK(tb_experiment_result_free(result));
+
+    /* A part of the units. */
+    h.stop_at = 0;
+    OK(tb_experiment_run(zero, engine, NULL, 2, 3, NULL, NULL, &result));
+    OK(tb_experiment_result_info(result, &done));
+    CHECK(done.finished == 6 && done.missing == 12 && !done.cancelled);
+    OK(tb_experiment_result_free(result));
+    OK(tb_experiment_free(zero));
+
+    /* On images, in a folder: the second run finds all of it there. */
+    OK(tb_dataset_digits(64, 7, NULL, NULL, &digits));
+    OK(tb_experiment_create("relu", relu_protocol, digits, NULL, &relu_zeros));
+    OK(tb_experiment_create("thresholds", thresholds_protocol, digits, digits, &distances));
+    OK(tb_dataset_free(digits));
+    snprintf(folder, sizeof folder, "%s/experiment", test_folder ? test_folder : ".");
+    result = run_all(relu_zeros, &h);
+    OK(tb_experiment_run(relu_zeros, engine, folder, 0, 0, NULL, NULL, &other));
+    OK(tb_experiment_result_info(other, &done));
+    CHECK(done.row_count == 6 && done.finished + done.skipped == 2);
+    c = column_of(result, "loss", TB_COLUMN_NUMBERS);
+    OK(tb_experiment_result_numbers(result, c, numbers, 6));
+    OK(tb_experiment_result_numbers(other, c, again, 6));
+    for (i = 0; i < 6; i++) CHECK(numbers[i] == again[i] && near(numbers[i], log(10.0), 0.5));
+    OK(tb_experiment_result_free(other));
+    OK(tb_experiment_run(relu_zeros, engine, folder, 0, 0, NULL, NULL, &other));
+    OK(tb_experiment_result_info(other, &done));
+    CHECK(done.skipped == 2 && done.finished == 0);
+    OK(tb_experiment_result_free(other));
+    OK(tb_experiment_result_free(result));
+    OK(tb_experiment_free(relu_zeros));
+
+    result = run_all(distances, &h);
+    OK(tb_experiment_free(distances));
+    c = column_of(result, "mini_batch", TB_COLUMN_INTEGERS);
+    CHECK(strcmp(cell(result, c, 1), "1") == 0);
+    OK(tb_experiment_result_numbers(result, column_of(result, "d_l1", TB_COLUMN_NUMBERS), numbers, 2));
+    for (i = 0; i < 2; i++) zeros += numbers[i] == 0;
+    CHECK(zeros == 0);
+    OK(tb_experiment_result_free(result));
+    FAILS(tb_experiment_result_info(result, &done), TB_STATUS_INVALID_HANDLE, "tb_experiment_result_info", "`result`");
+}
+
 /* Every convolution and linear layer's products are in the work of a step, and in its profile. */
 static void profile(void) {
     static float x[BATCH * PIXELS];
@@ -1967,6 +2121,7 @@ int main(int argc, char **argv) {
     dlpack();
     adapter_list();
     datasets();
+    experiments();
     profile();
     struct_sizes();
     OK(tb_engine_free(engine));

@@ -292,6 +292,31 @@ FIELD(tb_schedule, milestone_count, 40);
 FIELD(tb_schedule, t_max, 48);
 FIELD(tb_schedule, eta_min, 56);
 
+LAYOUT(sizeof(tb_experiment_properties) == 336);
+FIELD(tb_experiment_properties, struct_size, 0);
+FIELD(tb_experiment_properties, name, 8);
+FIELD(tb_experiment_properties, about, 72);
+FIELD(tb_experiment_properties, unit_count, 328);
+
+LAYOUT(sizeof(tb_experiment_result_properties) == 72);
+FIELD(tb_experiment_result_properties, struct_size, 0);
+FIELD(tb_experiment_result_properties, unit_count, 8);
+FIELD(tb_experiment_result_properties, skipped, 16);
+FIELD(tb_experiment_result_properties, finished, 24);
+FIELD(tb_experiment_result_properties, missing, 32);
+FIELD(tb_experiment_result_properties, row_count, 40);
+FIELD(tb_experiment_result_properties, column_count, 48);
+FIELD(tb_experiment_result_properties, sentence_count, 56);
+FIELD(tb_experiment_result_properties, cancelled, 64);
+FIELD(tb_experiment_result_properties, reserved, 68);
+
+LAYOUT(sizeof(tb_column_properties) == 152);
+FIELD(tb_column_properties, struct_size, 0);
+FIELD(tb_column_properties, name, 8);
+FIELD(tb_column_properties, kind, 136);
+FIELD(tb_column_properties, reserved, 140);
+FIELD(tb_column_properties, text_size, 144);
+
 LAYOUT(sizeof(tb_status) == 4 && sizeof(tb_dtype) == 4 && sizeof(tb_device) == 4 && sizeof(tb_log_level) == 4);
 LAYOUT(sizeof(tb_kink_kind) == 4 && sizeof(tb_jacobian) == 4 && sizeof(tb_composition) == 4);
 LAYOUT(sizeof(tb_algorithm) == 4 && sizeof(tb_schedule_kind) == 4 && sizeof(tb_reduction_order) == 4);
@@ -316,5 +341,6 @@ LAYOUT(TB_ALGORITHM_SGD == 0 && TB_ALGORITHM_ADAM == 1 && TB_ALGORITHM_ADAMW == 
 LAYOUT(TB_GRAPH_INPUT == 0 && TB_REDUCTION_ORDER_FIXED == 0 && TB_REDUCTION_ORDER_SEEDED == 1);
 LAYOUT(TB_SCHEDULE_CONSTANT == 0 && TB_SCHEDULE_STEP == 1 && TB_SCHEDULE_MULTI_STEP == 2);
 LAYOUT(TB_SCHEDULE_EXPONENTIAL == 3 && TB_SCHEDULE_COSINE == 4);
+LAYOUT(TB_COLUMN_NUMBERS == 0 && TB_COLUMN_INTEGERS == 1 && TB_COLUMN_TEXTS == 2);
 
 #endif

@@ -67,7 +67,18 @@ typedef struct arguments {
     size_t more_count;
 } arguments;
 
-typedef enum handle_kind { NONE, ENGINE, GRAPH, NETWORK, OPTIMIZER, TENSOR, DATASET } handle_kind;
+typedef enum handle_kind {
+    NONE,
+    ENGINE,
+    GRAPH,
+    NETWORK,
+    OPTIMIZER,
+    TENSOR,
+    DATASET,
+    EXPERIMENT,
+    RESULT,
+    LAST = RESULT
+} handle_kind;
 
 /* What kind of struct an options pointer points to. */
 typedef enum options_kind {
@@ -99,6 +110,8 @@ static tb_network *network;
 static tb_optimizer *optimizer;
 static tb_tensor *device_tensor; /* [2, 3, 4] of f32 */
 static tb_dataset *dataset;      /* 10 digits */
+static tb_experiment *experiment; /* of two units, a row each */
+static tb_experiment_result *result;
 
 static double memory[SLOTS + 1][DOUBLES], large[BATCH * 6 * 24 * 24 * 2];
 static union {
@@ -126,6 +139,7 @@ static tb_norms norms[PARAMETERS];
 static tb_census_entry entries[CENSUS];
 static tb_kernel_profile kernels[4];
 static tb_adapter_properties adapters[1];
+static tb_experiment_properties known[1];
 static size_t indices[10];
 static dl_legacy legacy;
 static dl_versioned versioned;
@@ -146,6 +160,9 @@ static union {
     tb_epoch_report epoch;
     tb_work work;
     tb_dataset_properties dataset;
+    tb_experiment_properties experiment;
+    tb_experiment_result_properties result;
+    tb_column_properties column;
     tb_kink kink;
     unsigned char room[2048];
 } properties;
@@ -1127,6 +1144,83 @@ static tb_status c_evaluate_dataset(arguments *a) {
     return tb_network_evaluate_dataset(a->handle, a->array, a->array_count, PROGRESS, NULL, a->loss, a->size_out);
 }
 
+static void p_experiments(arguments *a) {
+    a->array = known;
+    a->array_count = 1;
+    known[0].struct_size = sizeof known[0];
+}
+static tb_status c_experiments(arguments *a) {
+    return tb_experiments(a->array, a->array_count, a->size_out);
+}
+static void p_experiment_defaults(arguments *a) {
+    strcpy(name_room, "relu");
+    a->bytes_size = sizeof byte_room;
+}
+static tb_status c_experiment_defaults(arguments *a) {
+    return tb_experiment_defaults(a->name, a->flag, (char *)a->bytes, a->bytes_size, a->size_out);
+}
+static void p_experiment_create(arguments *a) {
+    strcpy(name_room, "training");
+    strcpy(layer_room, "{\"seeds\": 1}");
+    a->array = a->more = dataset;
+}
+static tb_status c_experiment_create(arguments *a) {
+    tb_status status = tb_experiment_create(a->name, a->layer, a->array, a->more, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_experiment_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+static void p_experiment_info(arguments *a) {
+    a->struct_size = properties.experiment.struct_size = sizeof properties.experiment;
+}
+static tb_status c_experiment_info(arguments *a) {
+    return tb_experiment_info(a->handle, a->properties);
+}
+static void p_experiment_run(arguments *a) {
+    a->array = engine;
+    a->layer = NULL; /* no folder */
+}
+static tb_status c_experiment_run(arguments *a) {
+    tb_status status = tb_experiment_run(a->handle, a->array, a->layer, a->index, a->more_count, NULL, NULL, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_experiment_result_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+static void p_result_info(arguments *a) {
+    a->struct_size = properties.result.struct_size = sizeof properties.result;
+}
+static tb_status c_result_info(arguments *a) {
+    return tb_experiment_result_info(a->handle, a->properties);
+}
+static void p_result_column(arguments *a) {
+    a->struct_size = properties.column.struct_size = sizeof properties.column;
+}
+static tb_status c_result_column(arguments *a) {
+    return tb_experiment_result_column(a->handle, a->index, a->properties);
+}
+enum { EXPERIMENT_COLUMN, VERSION_COLUMN, ENGINE_COLUMN, ADAPTER_COLUMN, PRECISION_COLUMN, ROWS = 2 };
+static void p_result_numbers(arguments *a) {
+    a->index = PRECISION_COLUMN;
+    a->array = memory[0];
+    a->array_count = ROWS;
+}
+static tb_status c_result_numbers(arguments *a) {
+    return tb_experiment_result_numbers(a->handle, a->index, a->array, a->array_count);
+}
+static void p_result_integers(arguments *a) {
+    p_result_numbers(a);
+}
+static tb_status c_result_integers(arguments *a) {
+    return tb_experiment_result_integers(a->handle, a->index, a->array, a->array_count);
+}
+static void p_result_text(arguments *a) {
+    a->bytes_size = sizeof byte_room;
+}
+static tb_status c_result_text(arguments *a) {
+    return tb_experiment_result_text(a->handle, a->index, a->more_count, (char *)a->bytes, a->bytes_size, a->size_out);
+}
+static tb_status c_result_sentence(arguments *a) {
+    return tb_experiment_result_sentence(a->handle, a->index, (char *)a->bytes, a->bytes_size, a->size_out);
+}
+
 static const function functions[] = {
     {"tb_engine_create", c_engine_create, p_engine_create, NONE, ENGINE_OPTIONS, 0},
     {"tb_engine_info", c_engine_info, p_engine_info, ENGINE, NO_OPTIONS, 0},
@@ -1234,6 +1328,17 @@ static const function functions[] = {
     {"tb_dataset_batch", c_dataset_batch, p_dataset_batch, DATASET, AUGMENTATION, 0},
     {"tb_optimizer_train_epoch", c_train_epoch, p_train_epoch, OPTIMIZER, AUGMENTATION, 0},
     {"tb_network_evaluate_dataset", c_evaluate_dataset, p_evaluate_dataset, NETWORK, NO_OPTIONS, 0},
+    {"tb_experiments", c_experiments, p_experiments, NONE, NO_OPTIONS, 0},
+    {"tb_experiment_defaults", c_experiment_defaults, p_experiment_defaults, NONE, NO_OPTIONS, 0},
+    {"tb_experiment_create", c_experiment_create, p_experiment_create, NONE, NO_OPTIONS, 0},
+    {"tb_experiment_info", c_experiment_info, p_experiment_info, EXPERIMENT, NO_OPTIONS, 0},
+    {"tb_experiment_run", c_experiment_run, p_experiment_run, EXPERIMENT, NO_OPTIONS, 0},
+    {"tb_experiment_result_info", c_result_info, p_result_info, RESULT, NO_OPTIONS, 0},
+    {"tb_experiment_result_column", c_result_column, p_result_column, RESULT, NO_OPTIONS, 0},
+    {"tb_experiment_result_numbers", c_result_numbers, p_result_numbers, RESULT, NO_OPTIONS, 0},
+    {"tb_experiment_result_integers", c_result_integers, p_result_integers, RESULT, NO_OPTIONS, 0},
+    {"tb_experiment_result_text", c_result_text, p_result_text, RESULT, NO_OPTIONS, 0},
+    {"tb_experiment_result_sentence", c_result_sentence, p_result_text, RESULT, NO_OPTIONS, 0},
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
@@ -1247,6 +1352,8 @@ static void *handle_of(handle_kind kind) {
     case OPTIMIZER: return optimizer;
     case TENSOR: return device_tensor;
     case DATASET: return dataset;
+    case EXPERIMENT: return experiment;
+    case RESULT: return result;
     default: return NULL;
     }
 }
@@ -1300,7 +1407,7 @@ static void handles(const function *f, arguments *a) {
     wrong(f, a, TB_STATUS_NULL_POINTER, "argument `", "a NULL handle");
     a->handle = stale;
     wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a stale handle");
-    for (i = ENGINE; i <= DATASET; i++) {
+    for (i = ENGINE; i <= LAST; i++) {
         if (i == (int)f->handle) continue;
         a->handle = handle_of((handle_kind)i);
         wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a handle of another type");
@@ -1317,7 +1424,7 @@ static void handles(const function *f, arguments *a) {
         int live, k;
         a->handle = (void *)((uintptr_t)own ^ (uintptr_t)1 << i);
         live = a->handle == finished;
-        for (k = ENGINE; k <= DATASET; k++) live |= a->handle == handle_of((handle_kind)k);
+        for (k = ENGINE; k <= LAST; k++) live |= a->handle == handle_of((handle_kind)k);
         if (a->handle == NULL || live) continue;
         wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a handle with a bit flipped");
     }
@@ -1827,12 +1934,75 @@ static void others(const function *f, arguments *a) {
     }
 }
 
+/* Experiments and their results. */
+static void experiments(const function *f, arguments *a) {
+    if (takes(f, "tb_experiment_defaults tb_experiment_create ")) {
+        SPOIL(a->name = NULL, TB_STATUS_NULL_POINTER, "`name`");
+        SPOIL(strcpy(a->name, "zero"), TB_STATUS_NOT_FOUND, "no experiment named `zero`; known: zero_program, ");
+        INVALID(strcpy(a->name, "\xff"), "`name`");
+    }
+    if (takes(f, "tb_experiment_create ")) {
+        SPOIL(a->handle_out = NULL, TB_STATUS_NULL_POINTER, "`experiment`");
+        INVALID(a->array = NULL, "`train`: expected a data set");
+        INVALID(a->more = NULL, "`test`: expected a data set");
+        SPOIL(a->array = engine, TB_STATUS_INVALID_HANDLE, "`train`");
+        SPOIL(a->more = engine, TB_STATUS_INVALID_HANDLE, "`test`");
+        INVALID((strcpy(a->name, "zero_program"), a->layer = NULL), "`train`: expected no images");
+        INVALID(strcpy(a->layer, "seeds = 1"), "`protocol`: expected a JSON object");
+        INVALID(strcpy(a->layer, "[1]"), "`protocol`: expected a JSON object");
+        INVALID(strcpy(a->layer, "{\"seeds\": 1"), "`protocol`: expected a JSON object");
+        INVALID(a->layer[0] = '\xff', "`protocol`");
+        SPOIL(strcpy(a->layer, "{\"seed\": 1}"), TB_STATUS_NOT_FOUND,
+              "no field named `seed`; known: networks, precisions, optimizers");
+        INVALID(strcpy(a->layer, "{\"seeds\": \"one\"}"), "`seeds`: expected a whole number");
+        INVALID(strcpy(a->layer, "{\"seeds\": 1e30}"), "`seeds`");
+        INVALID(strcpy(a->layer, "{\"seeds\": 9000000000}"), "`seeds`: expected at most");
+        INVALID(strcpy(a->layer, "{\"precisions\": [8]}"), "`precisions`");
+        INVALID(strcpy(a->layer, "{\"batch_size\": 0}"), "`batch_size`: expected at least 1");
+        INVALID(strcpy(a->layer, "{\"full\": 1}"), "`full`: expected true or false");
+        SPOIL(strcpy(a->layer, "{\"networks\": [\"lenet6\"]}"), TB_STATUS_NOT_FOUND, "no network named `lenet6`");
+    }
+    if (takes(f, "tb_experiment_run ")) {
+        SPOIL(a->handle_out = NULL, TB_STATUS_NULL_POINTER, "`result`");
+        SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`engine`");
+        SPOIL(a->array = dataset, TB_STATUS_INVALID_HANDLE, "`engine`");
+        INVALID(a->index = 1, "shard");
+        INVALID(a->more_count = 2, "shard");
+        INVALID((a->index = 3, a->more_count = 2), "shard");
+        INVALID((a->index = SIZE_MAX, a->more_count = SIZE_MAX - 1), "shard");
+        SPOIL(a->layer = file("misuse_network.safetensors"), TB_STATUS_IO, "misuse_network.safetensors");
+        INVALID((a->layer = layer_room, strcpy(a->layer, "\xff")), "`out`");
+    }
+    if (takes(f, "tb_experiment_result_column tb_experiment_result_numbers tb_experiment_result_integers "
+                 "tb_experiment_result_text tb_experiment_result_sentence ")) {
+        INVALID(a->index = 1000, "`: expected below ");
+        INVALID(a->index = SIZE_MAX, "`: expected below ");
+    }
+    if (takes(f, "tb_experiment_result_numbers tb_experiment_result_integers ")) {
+        INVALID(a->index = EXPERIMENT_COLUMN, "`column`");
+        SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`values");
+        INVALID(a->array = (char *)memory[0] + 4, "`values");
+        INVALID(a->array_count = ROWS - 1, "`count`");
+        INVALID(a->array_count = SIZE_MAX, "`count`");
+    }
+    if (takes(f, "tb_experiment_result_text ")) {
+        INVALID(a->more_count = ROWS, "`row`: expected below 2");
+        INVALID(a->more_count = SIZE_MAX, "`row`");
+    }
+    if (takes(f, "tb_experiment_defaults tb_experiment_result_text tb_experiment_result_sentence ")) {
+        SPOIL(a->bytes = NULL, TB_STATUS_NULL_POINTER, "`text");
+        INVALID(a->bytes_size = SIZE_MAX, "`text");
+        SPOIL(a->size_out = NULL, TB_STATUS_NULL_POINTER, "`size`");
+        INVALID(a->size_out = (size_t *)((char *)&size_room + 1), "`size`");
+    }
+}
+
 /* What came with tensors on the engine, DLPack and data sets. */
 static void more(const function *f, arguments *a) {
     if (takes(f, "tb_network_work ")) {
         SPOIL(a->index = SIZE_MAX, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
     }
-    if (takes(f, "tb_optimizer_profile_step tb_adapters ")) {
+    if (takes(f, "tb_optimizer_profile_step tb_adapters tb_experiments ")) {
         size_t *first = a->array;
         SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`");
         INVALID(a->array = (char *)a->array + 4, "`");
@@ -2002,8 +2172,13 @@ static void frees(void) {
     OK(tb_optimizer_free(NULL));
     OK(tb_tensor_free(NULL));
     OK(tb_dataset_free(NULL));
+    OK(tb_experiment_free(NULL));
+    OK(tb_experiment_result_free(NULL));
     FAILS(tb_tensor_free((tb_tensor *)n), TB_STATUS_INVALID_HANDLE, "tb_tensor_free", "`tensor`");
     FAILS(tb_dataset_free((tb_dataset *)e), TB_STATUS_INVALID_HANDLE, "tb_dataset_free", "`dataset`");
+    FAILS(tb_experiment_free((tb_experiment *)result), TB_STATUS_INVALID_HANDLE, "tb_experiment_free", "`experiment`");
+    FAILS(tb_experiment_result_free((tb_experiment_result *)experiment), TB_STATUS_INVALID_HANDLE,
+          "tb_experiment_result_free", "`result`");
     FAILS(tb_engine_free((tb_engine *)n), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
     FAILS(tb_engine_free((tb_engine *)o), TB_STATUS_INVALID_HANDLE, "tb_engine_free", "`engine`");
     FAILS(tb_graph_free((tb_graph *)n), TB_STATUS_INVALID_HANDLE, "tb_graph_free", "`graph`");
@@ -2022,6 +2197,8 @@ static void frees(void) {
         FAILS(tb_optimizer_free(forged), TB_STATUS_INVALID_HANDLE, "tb_optimizer_free", "`optimizer`");
         FAILS(tb_tensor_free(forged), TB_STATUS_INVALID_HANDLE, "tb_tensor_free", "`tensor`");
         FAILS(tb_dataset_free(forged), TB_STATUS_INVALID_HANDLE, "tb_dataset_free", "`dataset`");
+        FAILS(tb_experiment_free(forged), TB_STATUS_INVALID_HANDLE, "tb_experiment_free", "`experiment`");
+        FAILS(tb_experiment_result_free(forged), TB_STATUS_INVALID_HANDLE, "tb_experiment_result_free", "`result`");
     }
     info.struct_size = sizeof info;
     OK(tb_network_info(n, &info));
@@ -2290,7 +2467,7 @@ static void rounds(void) {
     OK(tb_graph_create(sample, &small));
     OK(tb_graph_flatten(small, "flat", TB_GRAPH_INPUT, &node));
     OK(tb_graph_linear(small, "fc", node, 2, 1, NULL));
-    for (kind = ENGINE; kind <= DATASET; kind++) {
+    for (kind = ENGINE; kind <= LAST; kind++) {
         /* What an allocator keeps; a leak of 1 KiB a round would be 10 MiB. Threads of an engine end a little after it:
          * their stacks come and go, and 2 KiB a round would be 20 MiB. */
         const size_t allowed = (size_t)(kind == ENGINE ? 16 : 4) << 20;
@@ -2328,6 +2505,14 @@ static void rounds(void) {
             case TENSOR:
                 status = tb_tensor_create(e, TB_DTYPE_F32, shape, 2, (tb_tensor **)&made);
                 status = status ? status : tb_tensor_free(made);
+                break;
+            case EXPERIMENT:
+                status = tb_experiment_create("relu", NULL, dataset, NULL, (tb_experiment **)&made);
+                status = status ? status : tb_experiment_free(made);
+                break;
+            case RESULT:
+                status = tb_experiment_run(experiment, e, NULL, 0, 0, NULL, NULL, (tb_experiment_result **)&made);
+                status = status ? status : tb_experiment_result_free(made);
                 break;
             default:
                 status = tb_dataset_digits(1, 1, NULL, NULL, (tb_dataset **)&made);
@@ -2400,6 +2585,9 @@ int main(void) {
     OK(tb_optimizer_create(network, NULL, &optimizer));
     OK(tb_tensor_create(engine, TB_DTYPE_F32, tensor_shape, 3, &device_tensor));
     OK(tb_dataset_digits(10, 1, NULL, NULL, &dataset));
+    OK(tb_experiment_create("zero_program", "{\"precisions\": [16], \"vectors\": [[1, 2]], \"times\": [0]}", NULL, NULL,
+                            &experiment));
+    OK(tb_experiment_run(experiment, engine, NULL, 0, 0, NULL, NULL, &result));
     CHECK(mkdir(file("misuse_images"), 0700) == 0);
     OK(tb_network_save(network, file(written[0])));
     OK(tb_optimizer_save(optimizer, file(written[1])));
@@ -2422,6 +2610,7 @@ int main(void) {
         kinks(f, &a);
         others(f, &a);
         more(f, &a);
+        experiments(f, &a);
     }
     inits();
     frees();
@@ -2433,6 +2622,8 @@ int main(void) {
     at_thread_end();
     OK(tb_tensor_free(device_tensor));
     OK(tb_dataset_free(dataset));
+    OK(tb_experiment_free(experiment));
+    OK(tb_experiment_result_free(result));
     CHECK(rmdir(file("misuse_images")) == 0);
     OK(tb_optimizer_free(optimizer));
     OK(tb_network_free(network));

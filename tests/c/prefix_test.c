@@ -17,6 +17,8 @@ static tb_network *network;
 static tb_optimizer *optimizer;
 static tb_dataset *dataset;
 static tb_tensor *tensor;
+static tb_experiment *experiment;
+static tb_experiment_result *result;
 static size_t parameters, census, count;
 
 static const int64_t image_shape[4] = {1, 1, 28, 28}, four[4] = {1, 1, 2, 2}, one[4] = {1, 1, 1, 1};
@@ -165,6 +167,16 @@ static tb_status epoch_report(void *s) {
     return tb_optimizer_train_epoch(optimizer, dataset, 1, 1, 0, NULL, NULL, NULL, s);
 }
 
+static tb_status experiment_properties(void *s) {
+    return tb_experiment_info(experiment, s);
+}
+static tb_status experiment_result_properties(void *s) {
+    return tb_experiment_result_info(result, s);
+}
+static tb_status column_properties(void *s) {
+    return tb_experiment_result_column(result, 0, s);
+}
+
 /* ---- Initialisers of what the caller fills --------------------------------------------------------------------- */
 
 #define INIT(type)                                             \
@@ -226,6 +238,9 @@ static const growing structs[] = {
     FILLED(kernel_profile, 224),
     FILLED(dataset_properties, 248),
     FILLED(epoch_report, 32),
+    FILLED(experiment_properties, 336),
+    FILLED(experiment_result_properties, 72),
+    FILLED(column_properties, 152),
 };
 enum { STRUCTS = sizeof structs / sizeof *structs };
 
@@ -265,6 +280,8 @@ int main(void) {
     OK(tb_optimizer_create(network, NULL, &optimizer));
     OK(tb_dataset_digits(2, 1, NULL, NULL, &dataset));
     OK(tb_tensor_create(engine, TB_DTYPE_F32, input, 3, &tensor));
+    OK(tb_experiment_create("zero_program", "{\"precisions\": [16]}", NULL, NULL, &experiment));
+    OK(tb_experiment_run(experiment, engine, NULL, 0, 0, NULL, NULL, &result));
     info.struct_size = sizeof info;
     OK(tb_network_info(network, &info));
     parameters = info.parameter_count;
@@ -283,6 +300,8 @@ int main(void) {
                      "less than the first release had", g->name, __LINE__);
         }
     }
+    OK(tb_experiment_result_free(result));
+    OK(tb_experiment_free(experiment));
     OK(tb_tensor_free(tensor));
     OK(tb_dataset_free(dataset));
     OK(tb_optimizer_free(optimizer));

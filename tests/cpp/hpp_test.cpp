@@ -457,6 +457,42 @@ static void datasets(const Engine& engine) {
     CHECK(operations > 0);
 }
 
+static void experiments(const Engine& engine) {
+    const auto known = ok(tiebreak::experiments());
+    CHECK(known.size() >= 7 && known[0].name == "zero_program" && known[0].about.rfind("E1: ", 0) == 0);
+    CHECK(ok(experiment_defaults("relu")).find("\"seeds\":200") != std::string::npos);
+    CHECK(ok(experiment_defaults("relu", true)).find("\"seeds\":1000") != std::string::npos);
+    FAILS(experiment_defaults("zero"), Status::not_found, "tb_experiment_defaults", "zero_program");
+    FAILS(Experiment::create("relu", "{\"seed\": 1}"), Status::not_found, "no field named `seed`", "seeds");
+    FAILS(Experiment::create("relu", "{\"seeds\": \"1\"}"), Status::invalid_argument, "`seeds`", "a whole number");
+    FAILS(Experiment::create("training"), Status::invalid_argument, "expected a data set");
+
+    const auto zero = ok(Experiment::create("zero_program"));
+    CHECK(ok(zero.info()).name == "zero_program" && ok(zero.info()).unit_count == 18);
+    const auto whole = ok(zero.run(engine));
+    CHECK(whole.row_count == 90 && whole.finished == 18 && whole.missing == 0 && !whole.cancelled);
+    CHECK(whole.sentences.size() == 4 && whole.sentences[0].find("-1.5") != std::string::npos);
+    const Column* derivative = whole.column("derivative");
+    CHECK(derivative && derivative->kind() == ColumnKind::numbers && derivative->as<double>()->at(2) == -1.5);
+    const Column* precision = whole.column("precision");
+    CHECK(precision && precision->as<std::uint64_t>()->back() == 64 && !precision->as<double>());
+    const Column* program = whole.column("program");
+    CHECK(program && program->kind() == ColumnKind::texts && program->as<std::string>()->back() == "relu");
+    CHECK(!whole.column("nothing"));
+
+    const auto stop = [](std::uint64_t done, std::uint64_t) { return done < 3000; };
+    const auto part = ok(zero.run(engine, {}, {2, 3}, stop));
+    CHECK(part.cancelled && part.finished == 3 && part.row_count == 15 && part.missing == 15);
+    FAILS(zero.run(engine, {}, {4, 3}), Status::invalid_argument, "shard");
+    const auto folded = ok(zero.run(engine, folder() + "/zero_program", {1, 3}));
+    CHECK(folded.finished + folded.skipped == 6);
+
+    const auto digits = ok(Dataset::digits(64, 1));
+    const std::string protocol = "{\"precisions\": [16], \"layers\": [1], \"width\": 8, \"seeds\": 2}";
+    const auto relu = ok(Experiment::create("relu", protocol, &digits));
+    CHECK(ok(relu.run(engine)).column("loss")->as<double>()->size() == 2);
+}
+
 static void logs() {
     // The network outlives its engine and what the caller has of the log; a GPU engine that has f64 to do says so.
     auto count = std::make_shared<int>(0);
@@ -496,6 +532,7 @@ int main() {
     training(engine);
     tensors(engine);
     datasets(engine);
+    experiments(engine);
     moves(engine);
     logs();
     return finish("hpp_test");

@@ -115,6 +115,7 @@ PROPERTIES = {
     "tb_epoch_report": tiebreak.EpochReport,
     "tb_adapter_properties": tiebreak.AdapterProperties,
     "tb_dataset_properties": tiebreak.DatasetProperties,
+    "tb_experiment_properties": tiebreak.ExperimentProperties,
     "tb_augmentation": tiebreak.Augmentation,
 }
 

@@ -19,6 +19,13 @@ from .adapter import AdapterKind, AdapterProperties, adapters
 from .array import Array, ArrayLike, DType, Labels
 from .data import Augmentation, Dataset, DatasetProperties
 from .engine import Device, Engine, EngineProperties, LogLevel, MemoryUse
+from .experiment import (
+    ExperimentProperties,
+    ExperimentResult,
+    experiment,
+    experiment_defaults,
+    experiments,
+)
 from .graph import INPUT, Graph, GraphProperties, Node, TensorProperties, ZooOptions
 from .kink import Composition, Jacobian, Kink, KinkKind, MaxPoolKink, NormPoolKink, ReluKink
 from .network import (
@@ -76,6 +83,8 @@ __all__ = [
     "EngineProperties",
     "EpochReport",
     "Error",
+    "ExperimentProperties",
+    "ExperimentResult",
     "GradScaler",
     "Graph",
     "GraphProperties",
@@ -112,6 +121,9 @@ __all__ = [
     "ZooOptions",
     "abi_version",
     "adapters",
+    "experiment",
+    "experiment_defaults",
+    "experiments",
     "pool2d_output_shape",
     "status_name",
     "version",

@@ -55,6 +55,9 @@ TB_ALGORITHM_RMS_PROP = 3
 TB_GRAPH_INPUT = 0
 TB_REDUCTION_ORDER_FIXED = 0
 TB_REDUCTION_ORDER_SEEDED = 1
+TB_COLUMN_NUMBERS = 0
+TB_COLUMN_INTEGERS = 1
+TB_COLUMN_TEXTS = 2
 TB_SCHEDULE_CONSTANT = 0
 TB_SCHEDULE_STEP = 1
 TB_SCHEDULE_MULTI_STEP = 2
@@ -430,6 +433,41 @@ class tb_epoch_report(c.Structure):
         ("skipped", c.c_uint64),
     ]
 
+
+class tb_experiment_properties(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("name", c.c_char * 64),
+        ("about", c.c_char * 256),
+        ("unit_count", c.c_size_t),
+    ]
+
+
+class tb_experiment_result_properties(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("unit_count", c.c_size_t),
+        ("skipped", c.c_size_t),
+        ("finished", c.c_size_t),
+        ("missing", c.c_size_t),
+        ("row_count", c.c_size_t),
+        ("column_count", c.c_size_t),
+        ("sentence_count", c.c_size_t),
+        ("cancelled", c.c_int32),
+        ("reserved", c.c_int32),
+    ]
+
+tb_column_kind = c.c_int32
+
+class tb_column_properties(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("name", c.c_char * 128),
+        ("kind", tb_column_kind),
+        ("reserved", c.c_int32),
+        ("text_size", c.c_size_t),
+    ]
+
 tb_schedule_kind = c.c_int32
 
 class tb_schedule(c.Structure):
@@ -568,6 +606,19 @@ FUNCTIONS = {
     "tb_dataset_batch": (tb_status, [c.c_void_p, c.POINTER(c.c_size_t), c.c_size_t, c.POINTER(tb_augmentation), c.POINTER(tb_view_mut), c.POINTER(c.c_int64)]),
     "tb_optimizer_train_epoch": (tb_status, [c.c_void_p, c.c_void_p, c.c_size_t, c.c_uint64, c.c_uint64, c.POINTER(tb_augmentation), tb_progress_callback, c.c_void_p, c.POINTER(tb_epoch_report)]),
     "tb_network_evaluate_dataset": (tb_status, [c.c_void_p, c.c_void_p, c.c_size_t, tb_progress_callback, c.c_void_p, c.POINTER(c.c_double), c.POINTER(c.c_size_t)]),
+    "tb_experiments": (tb_status, [c.POINTER(tb_experiment_properties), c.c_size_t, c.POINTER(c.c_size_t)]),
+    "tb_experiment_defaults": (tb_status, [c.c_char_p, c.c_int32, c.c_char_p, c.c_size_t, c.POINTER(c.c_size_t)]),
+    "tb_experiment_create": (tb_status, [c.c_char_p, c.c_char_p, c.c_void_p, c.c_void_p, c.POINTER(c.c_void_p)]),
+    "tb_experiment_free": (tb_status, [c.c_void_p]),
+    "tb_experiment_info": (tb_status, [c.c_void_p, c.POINTER(tb_experiment_properties)]),
+    "tb_experiment_run": (tb_status, [c.c_void_p, c.c_void_p, c.c_char_p, c.c_size_t, c.c_size_t, tb_progress_callback, c.c_void_p, c.POINTER(c.c_void_p)]),
+    "tb_experiment_result_free": (tb_status, [c.c_void_p]),
+    "tb_experiment_result_info": (tb_status, [c.c_void_p, c.POINTER(tb_experiment_result_properties)]),
+    "tb_experiment_result_column": (tb_status, [c.c_void_p, c.c_size_t, c.POINTER(tb_column_properties)]),
+    "tb_experiment_result_numbers": (tb_status, [c.c_void_p, c.c_size_t, c.POINTER(c.c_double), c.c_size_t]),
+    "tb_experiment_result_integers": (tb_status, [c.c_void_p, c.c_size_t, c.POINTER(c.c_uint64), c.c_size_t]),
+    "tb_experiment_result_text": (tb_status, [c.c_void_p, c.c_size_t, c.c_size_t, c.c_char_p, c.c_size_t, c.POINTER(c.c_size_t)]),
+    "tb_experiment_result_sentence": (tb_status, [c.c_void_p, c.c_size_t, c.c_char_p, c.c_size_t, c.POINTER(c.c_size_t)]),
     "tb_schedule_init": (tb_status, [c.POINTER(tb_schedule), c.c_size_t]),
     "tb_schedule_learning_rate": (tb_status, [c.POINTER(tb_schedule), c.c_double, c.c_uint64, c.POINTER(c.c_double)]),
     "tb_network_save": (tb_status, [c.c_void_p, c.c_char_p]),
