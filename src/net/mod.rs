@@ -3,16 +3,19 @@
 mod census;
 mod compare;
 mod file;
+mod fingerprint;
 mod graph;
 mod init;
 mod memory;
 mod network;
+mod part;
 mod plan;
 mod run;
 pub mod zoo;
 
 pub use census::{CensusEntry, LayerCensus, TieCount, WindowCount};
 pub use compare::{Choice, Comparison, Difference, Norms};
+pub(crate) use fingerprint::Fingerprint;
 pub use graph::{Graph, Layer, LayerInfo, NodeId};
 pub use init::{Fan, Initialization};
 pub use memory::MemoryPlan;
