@@ -38,6 +38,14 @@ pub struct Common {
     merge: bool,
 }
 
+impl Common {
+    /// The engine that was asked for.
+    pub fn engine(&self) -> Result<Engine> {
+        let (device, threads) = (self.device, self.threads);
+        Ok(Engine::new(&EngineOptions { device, threads, ..Default::default() })?)
+    }
+}
+
 fn shard(text: &str) -> std::result::Result<(usize, usize), String> {
     let parse = |(i, n): (&str, &str)| Some((i.parse().ok()?, n.parse().ok()?));
     match text.split_once('/').and_then(parse) {
@@ -61,8 +69,7 @@ pub fn published_augmentation(images: &Dataset) -> Augmentation {
 
 /// Runs the experiment and prints its answer.
 pub fn conduct<E: Experiment>(common: &Common, experiment: &E) -> Result<ExitCode> {
-    let engine =
-        Engine::new(&EngineOptions { device: common.device, threads: common.threads, ..Default::default() })?;
+    let engine = common.engine()?;
     let out = common.out.clone().unwrap_or_else(|| PathBuf::from("lab").join(experiment.name()));
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let options = RunOptions { out, shard: common.shard, merge: common.merge, command };

@@ -2,6 +2,8 @@
 
 mod conduct;
 mod drift;
+mod imagenet;
+mod ranks;
 mod relu;
 mod thresholds;
 mod training;
@@ -26,6 +28,8 @@ const AFTER: &str = "Examples:
   lab drift --data cifar10 --limit 6400         E5: seven networks that differ in beta alone, on part of the images
   lab training --data mnist --network lenet5,lenet5_bn --optimizer sgd,adam
                                                 E6: accuracy for each beta in 16 and 32 bits and mixed
+  lab imagenet --data imagenette                E7: ResNet50 on photos, a few steps; --full: 80 epochs
+  mpirun -n 4 lab imagenet --data imagenette    the same table from four processes, in a build with the feature mpi
   lab norm-pool --data mnist                    E8: thresholds for a norm pooling
   lab relu --data mnist                         E9: perceptrons whose first layer sees ReLU'(0)
 
@@ -58,6 +62,8 @@ enum Experiment {
     Drift(drift::Args),
     /// E6: accuracy and divergence of training for each beta, precision, optimizer and network
     Training(training::Args),
+    /// E7: accuracy of ResNet50 on photos for each beta, trained by one process or several
+    Imagenet(imagenet::Args),
     /// E9: share of the initialisations whose first layer sees ReLU'(0)
     Relu(relu::Args),
 }
@@ -70,14 +76,19 @@ fn main() -> ExitCode {
         Experiment::Volume(args) => args.run(),
         Experiment::Drift(args) => args.run(),
         Experiment::Training(args) => args.run(),
+        Experiment::Imagenet(args) => args.run(),
         Experiment::Relu(args) => args.run(),
     };
     match result {
         Ok(code) => code,
         Err(e) => {
             eprintln!("error: {e}");
-            let usage = matches!(e.downcast_ref(), Some(tiebreak::Error::InvalidArgument { .. }));
-            ExitCode::from(if usage { 2 } else { 1 })
+            ExitCode::from(exit_code(&*e))
         }
     }
+}
+
+/// 2 for a mistake in the call, else 1.
+fn exit_code(e: &(dyn std::error::Error + 'static)) -> u8 {
+    if matches!(e.downcast_ref(), Some(tiebreak::Error::InvalidArgument { .. })) { 2 } else { 1 }
 }

@@ -6,6 +6,7 @@ mod distance;
 pub mod drift;
 mod evaluation;
 mod experiment;
+pub mod imagenet;
 mod journal;
 pub mod reliability;
 mod reliability_page;
