@@ -40,6 +40,9 @@ pub enum Error {
     /// Memory for `what` could not be had.
     #[error("out of memory: {what} needs {bytes} bytes; {detail}")]
     OutOfMemory { what: String, bytes: usize, detail: String },
+    /// One of several processes or threads that train together failed, or is not what the others are.
+    #[error("rank {rank}: {message}")]
+    Rank { rank: usize, message: String },
     /// The caller asked for the work to stop.
     #[error("cancelled")]
     Cancelled,
@@ -55,7 +58,7 @@ impl Error {
             Error::NotFound { .. } => Status::NotFound,
             Error::Io { .. } => Status::Io,
             Error::Format { .. } => Status::Format,
-            Error::Unsupported(_) => Status::Unsupported,
+            Error::Unsupported(_) | Error::Rank { .. } => Status::Unsupported,
             Error::Device(_) => Status::Device,
             Error::DeviceLost(_) => Status::DeviceLost,
             Error::OutOfMemory { .. } => Status::OutOfMemory,

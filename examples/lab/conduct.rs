@@ -42,6 +42,14 @@ pub struct Common {
     merge: bool,
 }
 
+impl Common {
+    /// The engine that was asked for.
+    pub fn engine(&self) -> Result<Engine> {
+        let (device, threads) = (self.device, self.threads);
+        Ok(Engine::new(&EngineOptions { device, threads, ..Default::default() })?)
+    }
+}
+
 fn shard(text: &str) -> std::result::Result<(usize, usize), String> {
     let parse = |(i, n): (&str, &str)| Some((i.parse().ok()?, n.parse().ok()?));
     match text.split_once('/').and_then(parse) {
@@ -51,6 +59,11 @@ fn shard(text: &str) -> std::result::Result<(usize, usize), String> {
 }
 
 impl Common {
+    /// The folder with the data set.
+    pub fn folder(&self) -> Option<&PathBuf> {
+        self.data.as_ref()
+    }
+
     /// The data set of the folder, its photos 224 x 224 pixels large.
     pub fn images(&self) -> Result<Images> {
         Ok(match &self.data {
@@ -62,8 +75,7 @@ impl Common {
 
 /// Runs the experiment and prints its answer.
 pub fn conduct(common: &Common, experiment: &dyn AnyExperiment) -> Result<ExitCode> {
-    let engine =
-        Engine::new(&EngineOptions { device: common.device, threads: common.threads, ..Default::default() })?;
+    let engine = common.engine()?;
     let out = common.out.clone().unwrap_or_else(|| PathBuf::from("lab").join(experiment.name()));
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let options = RunOptions { out, shard: common.shard, merge: common.merge, command };

@@ -1,7 +1,9 @@
 //! Reproduces the experiments on max pooling, one command each.
 
 mod conduct;
+mod imagenet;
 mod protocol;
+mod ranks;
 mod report;
 
 use std::process::ExitCode;
@@ -28,6 +30,8 @@ const AFTER: &str = "Examples:
                                                 E6: accuracy for each beta in 16 and 32 bits and mixed
   lab learning-rate --data mnist --network lenet5 --optimizer sgd,adam
                                                 the search behind E6's learning rates
+  lab imagenet --data imagenette                E7: ResNet50 on photos, a few steps; --full: 80 epochs
+  mpirun -n 4 lab imagenet --data imagenette    the same table from four processes, in a build with the feature mpi
   lab norm-pool --data mnist                    E8: thresholds for a norm pooling
   lab report lab/volume lab/training            one page over several results
   lab relu --data mnist                         E9: perceptrons whose first layer sees ReLU'(0)
@@ -49,7 +53,8 @@ fn command() -> Command {
 
 fn subcommand(entry: &'static Entry) -> Command {
     let command = Command::new(protocol::kebab(entry.name)).about(entry.about);
-    Common::augment_args(command).args(protocol::options(entry))
+    let command = Common::augment_args(command).args(protocol::options(entry));
+    if entry.name == imagenet::NAME { imagenet::options(command) } else { command }
 }
 
 fn run(arguments: &ArgMatches) -> Result<ExitCode> {
@@ -59,7 +64,11 @@ fn run(arguments: &ArgMatches) -> Result<ExitCode> {
     }
     let entry = tiebreak::lab::find(&name.replace('-', "_"))?;
     let common = Common::from_arg_matches(arguments)?;
-    let experiment = entry.create(&protocol::given(entry, arguments), common.images()?)?;
+    let given = protocol::given(entry, arguments);
+    if name == imagenet::NAME {
+        return imagenet::run(&common, &given, arguments);
+    }
+    let experiment = entry.create(&given, common.images()?)?;
     conduct(&common, &*experiment)
 }
 
@@ -68,11 +77,13 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             eprintln!("error: {e}");
-            let usage = matches!(
-                e.downcast_ref(),
-                Some(tiebreak::Error::InvalidArgument { .. } | tiebreak::Error::NotFound { .. })
-            );
-            ExitCode::from(if usage { 2 } else { 1 })
+            ExitCode::from(exit_code(&*e))
         }
     }
+}
+
+/// 2 for a mistake in the call, else 1.
+fn exit_code(e: &(dyn std::error::Error + 'static)) -> u8 {
+    use tiebreak::Error::{InvalidArgument, NotFound};
+    if matches!(e.downcast_ref(), Some(InvalidArgument { .. } | NotFound { .. })) { 2 } else { 1 }
 }

@@ -28,7 +28,7 @@ pub struct tb_experiment {
 
 impl Handle for tb_experiment {
     const NAME: &'static str = "tb_experiment";
-    type Target = Arc<dyn AnyExperiment>;
+    type Target = Arc<dyn AnyExperiment + Send + Sync>;
     fn open(object: Object) -> Option<Self::Target> {
         match object {
             Object::Experiment(experiment) => Some(experiment),
@@ -267,7 +267,7 @@ pub unsafe extern "C" fn tb_experiment_create(
             false => handle::get(part, argument).map(|dataset| Some((*dataset).clone())),
         };
         let images = Images { train: images(train, "train")?, test: images(test, "test")? };
-        let created: Arc<dyn AnyExperiment> = entry.create(&protocol, images)?.into();
+        let created: Arc<dyn AnyExperiment + Send + Sync> = entry.create(&protocol, images)?.into();
         *experiment = handle::create(Object::Experiment(created));
         Ok(())
     })

@@ -28,7 +28,7 @@ pub(super) enum Object {
     Network(Arc<Mutex<Network>>),
     Optimizer(Arc<OptimizerObject>),
     Dataset(Arc<Dataset>),
-    Experiment(Arc<dyn AnyExperiment>),
+    Experiment(Arc<dyn AnyExperiment + Send + Sync>),
     ExperimentResult(Arc<ResultObject>),
 }
 

@@ -146,7 +146,11 @@ pub(super) mod lab {
             match self.none {}
         }
 
-        pub fn create(&self, _: &Map<String, Value>, _: Images) -> Result<Box<dyn AnyExperiment>> {
+        pub fn create(
+            &self,
+            _: &Map<String, Value>,
+            _: Images,
+        ) -> Result<Box<dyn AnyExperiment + Send + Sync>> {
             match self.none {}
         }
     }

@@ -8,6 +8,7 @@ mod distance;
 pub mod drift;
 mod evaluation;
 mod experiment;
+pub mod imagenet;
 mod journal;
 pub mod learning_rate;
 mod protocol;
@@ -35,7 +36,7 @@ pub use experiment::{
     write_page, write_tables,
 };
 pub use journal::{Record, read_records};
-pub use protocol::{FULL, Field, Protocol};
+pub use protocol::{FULL, Field, Protocol, read as read_protocol};
 pub use registry::{AnyExperiment, EXPERIMENTS, Entry, Images, find};
 pub use results::Row;
 pub use summary::Cell;

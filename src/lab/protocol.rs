@@ -86,7 +86,7 @@ pub(super) fn defaults<P: Protocol>(full: bool) -> Map<String, Value> {
 /// A protocol from some of its fields; those that are missing have their defaults.
 ///
 /// Errors: [`Error::NotFound`] for a field that is none, [`Error::InvalidArgument`] with its name for a wrong value.
-pub(super) fn read<P: Protocol>(given: &Map<String, Value>) -> Result<P> {
+pub fn read<P: Protocol>(given: &Map<String, Value>) -> Result<P> {
     let full = match given.get(FULL) {
         None => false,
         Some(Value::Bool(full)) => *full,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::drift::Drift;
 use super::experiment::{Event, Experiment, Outcome, RunOptions, Shard, run, run_in_memory};
+use super::imagenet::ImageNet;
 use super::journal::Record;
 use super::learning_rate::LearningRate;
 use super::protocol::{self, Field, Protocol};
@@ -60,6 +61,11 @@ pub static EXPERIMENTS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
             "E6: search for the learning rate, by trials of which the hopeless are stopped early",
             LearningRate::create,
         ),
+        Entry::new(
+            "imagenet",
+            "E7: accuracy of ResNet50 on photos for each beta, trained by one process or several",
+            ImageNet::create,
+        ),
         Entry::new("relu", "E9: share of the initialisations whose first layer sees ReLU'(0)", Relu::create),
     ]
 });
@@ -78,7 +84,8 @@ pub struct Entry {
     create: Box<Create>,
 }
 
-type Create = dyn Fn(&Map<String, Value>, Images) -> Result<Box<dyn AnyExperiment>> + Send + Sync;
+type Create =
+    dyn Fn(&Map<String, Value>, Images) -> Result<Box<dyn AnyExperiment + Send + Sync>> + Send + Sync;
 
 impl Entry {
     fn new<P, E>(name: &'static str, about: &'static str, create: fn(P, Images) -> Result<E>) -> Entry
@@ -105,7 +112,11 @@ impl Entry {
     ///
     /// Errors: [`Error::NotFound`] for a field or a network that is not known, [`Error::InvalidArgument`] for a wrong value,
     /// for images that it needs and are missing, and for some that it does not take.
-    pub fn create(&self, protocol: &Map<String, Value>, images: Images) -> Result<Box<dyn AnyExperiment>> {
+    pub fn create(
+        &self,
+        protocol: &Map<String, Value>,
+        images: Images,
+    ) -> Result<Box<dyn AnyExperiment + Send + Sync>> {
         (self.create)(protocol, images)
     }
 }
@@ -158,7 +169,7 @@ impl Images {
 }
 
 /// An experiment, whatever its units are.
-pub trait AnyExperiment: Send + Sync {
+pub trait AnyExperiment {
     /// What tables call it.
     fn name(&self) -> &'static str;
 
@@ -182,7 +193,7 @@ pub trait AnyExperiment: Send + Sync {
     ) -> Result<Outcome>;
 }
 
-impl<E: Experiment + Send + Sync> AnyExperiment for E {
+impl<E: Experiment> AnyExperiment for E {
     fn name(&self) -> &'static str {
         Experiment::name(self)
     }
@@ -217,7 +228,7 @@ mod tests {
     use super::*;
     use crate::data::synthetic;
 
-    fn create(name: &str, json: &str, images: Images) -> Result<Box<dyn AnyExperiment>> {
+    fn create(name: &str, json: &str, images: Images) -> Result<Box<dyn AnyExperiment + Send + Sync>> {
         find(name)?.create(serde_json::from_str::<Value>(json).unwrap().as_object().unwrap(), images)
     }
 
@@ -266,7 +277,15 @@ mod tests {
             "trials": 10, "epochs": 3, "limit": 12800, "test_limit": 2000, "batch_size": 128, "lowest": 1e-5,
             "highest": 0.1,
         });
+        let imagenet = json!({
+            "network": "resnet50_bn", "precision": "mixed", "composition": "coupled", "betas": [0.0, 1000.0],
+            "seeds": 1, "epochs": 2, "measurements": 5, "batch_size": 32, "parts": 4, "learning_rate": 0.1,
+        });
+        let full_imagenet = json!({
+            "betas": [0.0, 1.0, 10.0, 100.0, 1000.0], "epochs": 80, "measurements": 1, "batch_size": 512,
+        });
         let expected = [
+            ("imagenet", imagenet, full_imagenet),
             ("zero_program", zero_program, json!({})),
             ("ties", ties, json!({})),
             ("learning_rate", learning_rate, json!({"epochs": 10, "limit": null, "test_limit": null})),
@@ -292,7 +311,7 @@ mod tests {
         for entry in EXPERIMENTS.iter() {
             let images = match entry.name {
                 "zero_program" => Images::default(),
-                "volume" | "drift" => colour(),
+                "volume" | "drift" | "imagenet" => colour(),
                 _ => digits(),
             };
             for full in [false, true] {
@@ -306,8 +325,7 @@ mod tests {
 
     #[test]
     fn wrong_ones_say_why() {
-        let known =
-            "known: zero_program, ties, thresholds, norm_pool, volume, drift, training, learning_rate, relu";
+        let known = "known: zero_program, ties, thresholds, norm_pool, volume, drift, training, learning_rate, imagenet, relu";
         assert_eq!(message("zero", "{}", digits()), format!("no experiment named `zero`; {known}"));
         assert!(message("zero_program", "{}", digits()).contains("`train`: expected no images"));
         for name in ["volume", "drift", "training"] {

@@ -3,10 +3,12 @@
 mod census;
 mod compare;
 mod file;
+mod fingerprint;
 mod graph;
 mod init;
 mod memory;
 mod network;
+mod part;
 mod plan;
 mod run;
 mod watch;
@@ -14,6 +16,7 @@ pub mod zoo;
 
 pub use census::{CensusEntry, LayerCensus, TieCount, WindowCount};
 pub use compare::{Choice, Comparison, Difference, Norms};
+pub(crate) use fingerprint::Fingerprint;
 pub use graph::{Graph, Layer, LayerInfo, NodeId};
 pub use init::{Fan, Initialization};
 pub use memory::MemoryPlan;
