@@ -42,8 +42,8 @@ fn command() -> Command {
 }
 
 fn subcommand(entry: &'static Entry) -> Command {
-    let command = Command::new(protocol::kebab(entry.name)).about(entry.about);
-    Common::augment_args(command).args(protocol::options(entry))
+    let command = Common::augment_args(Command::new(protocol::kebab(entry.name)));
+    command.about(entry.about).args(protocol::options(entry))
 }
 
 fn run(arguments: &ArgMatches) -> Result<ExitCode> {
