@@ -244,8 +244,8 @@ struct World {
     tame: bool,
     plan: Plan,
     dtype: i32,
-    /// A text made for this call, and how many there were.
-    text: CString,
+    /// Texts made for this call, and how many new names there were.
+    text: Vec<CString>,
     texts: usize,
     blocks: Vec<Vec<u64>>,
     next_block: usize,
@@ -500,6 +500,7 @@ impl World {
     /// One call of `function` with arguments made up.
     fn random_call(&mut self, function: &Function) -> i32 {
         self.next_block = 0;
+        self.text.clear();
         self.tame = self.chance(60);
         self.plan = if self.tame {
             self.right.get(&*function.name).cloned().unwrap_or_default()
@@ -556,11 +557,12 @@ impl World {
                 }
                 ("char*", _) if self.plan.contains_key(&**name) && !self.odd(0) => {
                     self.texts += 1;
-                    self.text = match self.plan[&**name] {
+                    let text = match self.plan[&**name] {
                         "*" => CString::new(format!("layer{}", self.texts)).unwrap(),
                         text => CString::new(text).unwrap(),
                     };
-                    words.push(self.text.as_ptr().addr());
+                    words.push(text.as_ptr().addr());
+                    self.text.push(text);
                 }
                 ("void*", _) if name == "managed" && !self.odd(10) => words.push(self.managed()),
                 ("char*", _) => {
@@ -773,7 +775,7 @@ fn random_calls() {
         tame: false,
         plan: Plan::new(),
         dtype: 2,
-        text: CString::default(),
+        text: Vec::new(),
         texts: 0,
         blocks: Vec::new(),
         next_block: 0,

@@ -8,7 +8,7 @@ use std::path::Path;
 use tiebreak::data::synthetic;
 use tiebreak::lab::drift::Drift;
 use tiebreak::lab::relu::Relu;
-use tiebreak::lab::thresholds::{Pooling, Thresholds};
+use tiebreak::lab::thresholds::{Compared, Thresholds};
 use tiebreak::lab::training::{Algorithm, Training};
 use tiebreak::lab::volume::{Volume, VolumeCell};
 use tiebreak::lab::{Experiment, Order, Outcome, RunOptions, TABLE, run};
@@ -28,10 +28,10 @@ fn column(outcome: &Outcome, settings: &[(&str, &str)], name: &str) -> Vec<f64> 
     wanted.flat_map(|r| &r.rows).map(|row| row.number(name)).collect()
 }
 
-fn thresholds(pooling: Pooling) -> Thresholds {
+fn thresholds(compared: Compared) -> Thresholds {
     Thresholds {
         data: synthetic::embedded(256, 0).train,
-        pooling,
+        compared,
         precisions: vec![(DType::F16, 2), (DType::F32, 2), (DType::F64, 1)],
         orders: vec![Order::Fixed, Order::Seeded],
         batch_size: 64,
@@ -42,7 +42,7 @@ fn thresholds(pooling: Pooling) -> Thresholds {
 #[test]
 fn thresholds_shrink_with_the_precision_and_grow_with_the_noise() {
     let dirs = [(); 2].map(|_| tempfile::tempdir().unwrap());
-    let outcome = run_in(dirs[0].path(), &thresholds(Pooling::Max), 1);
+    let outcome = run_in(dirs[0].path(), &thresholds(Compared::MaxPool), 1);
     assert_eq!((outcome.units, outcome.missing()), (10, 0));
     let largest = |precision, order| {
         let distances = column(&outcome, &[("precision", precision), ("order", order)], "d_l1");
@@ -53,7 +53,7 @@ fn thresholds_shrink_with_the_precision_and_grow_with_the_noise() {
     assert!(half > 10.0 * single && single > 1e5 * double && double > 0.0, "{half} {single} {double}");
     assert!(largest("64", "fixed") < double, "the fixed order takes part of the noise away");
     // The table is the same to the byte from other threads.
-    run_in(dirs[1].path(), &thresholds(Pooling::Max), 2);
+    run_in(dirs[1].path(), &thresholds(Compared::MaxPool), 2);
     let tables = dirs.each_ref().map(|dir| std::fs::read(dir.path().join(TABLE)).unwrap());
     assert!(tables[0] == tables[1]);
     let page = std::fs::read_to_string(outcome.report.unwrap()).unwrap();
@@ -63,7 +63,7 @@ fn thresholds_shrink_with_the_precision_and_grow_with_the_noise() {
 #[test]
 fn norm_pooling_has_its_own_thresholds() {
     let dir = tempfile::tempdir().unwrap();
-    let experiment = Thresholds { orders: vec![Order::Fixed], ..thresholds(Pooling::Norm) };
+    let experiment = Thresholds { orders: vec![Order::Fixed], ..thresholds(Compared::NormPool) };
     let outcome = run_in(dir.path(), &experiment, 0);
     // The zeros of the drawn background, behind ReLUs whose slope at 0 is 0: nothing of the choice comes through.
     let distances = column(&outcome, &[("precision", "32")], "d_l1");

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tiebreak::data::synthetic;
-use tiebreak::lab::thresholds::{Pooling, Thresholds};
+use tiebreak::lab::thresholds::{Compared, Thresholds};
 use tiebreak::lab::{LINES, Order, Outcome, RunOptions, TABLE, run};
 use tiebreak::{DType, Engine};
 
@@ -19,7 +19,7 @@ const SHARD: &str = "TIEBREAK_SWEEP_SHARD";
 fn sweep(out: &Path, shard: Option<(usize, usize)>, merge: bool) -> Outcome {
     let experiment = Thresholds {
         data: synthetic::embedded(256, 0).train,
-        pooling: Pooling::Max,
+        compared: Compared::MaxPool,
         precisions: vec![(DType::F16, 6), (DType::F32, 6)],
         orders: vec![Order::Fixed, Order::Seeded],
         batch_size: 64,

@@ -52,9 +52,11 @@ fn command() -> Command {
 }
 
 fn subcommand(entry: &'static Entry) -> Command {
-    let command = Command::new(protocol::kebab(entry.name)).about(entry.about);
+    let command = Command::new(protocol::kebab(entry.name));
     let command = Common::augment_args(command).args(protocol::options(entry));
-    if entry.name == imagenet::NAME { imagenet::options(command) } else { command }
+    let command = if entry.name == imagenet::NAME { imagenet::options(command) } else { command };
+    // At the end: each group of options brings a text of its own.
+    command.about(entry.about)
 }
 
 fn run(arguments: &ArgMatches) -> Result<ExitCode> {

@@ -18,9 +18,10 @@ pub fn options(entry: &'static Entry) -> Vec<Arg> {
         let arg = Arg::new(field.name);
         if let Value::Bool(default) = small {
             // What is so by default can be switched off.
-            let flag = if *default { format!("no-{}", field.name) } else { field.name.into() };
-            let about =
-                if *default { format!("Without: {}", field.about.trim()) } else { field.about.trim().into() };
+            let (flag, about) = match default {
+                true => (format!("no-{}", field.name), format!("No {}", uncapitalised(field.about.trim()))),
+                false => (field.name.to_string(), field.about.trim().to_string()),
+            };
             return arg.long(kebab(&flag)).help(about).action(ArgAction::SetTrue);
         }
         let sizes = match small == published {
@@ -38,6 +39,11 @@ pub fn options(entry: &'static Entry) -> Vec<Arg> {
         options.push(Arg::new(FULL).long(FULL).help("The published size").action(ArgAction::SetTrue));
     }
     options
+}
+
+fn uncapitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().into_iter().flat_map(char::to_lowercase).chain(letters).collect()
 }
 
 /// The protocol that the command line asks for.

@@ -50,7 +50,7 @@ protocol! {
         batch_size: usize = 128;
         /// Learning rate of SGD without momentum
         learning_rate: f64 = 0.01;
-        /// Random crops and flips of colour images, as published
+        /// Random crops and flips of colour images
         augmentation: bool = true;
     }
 }

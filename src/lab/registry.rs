@@ -37,6 +37,11 @@ pub static EXPERIMENTS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
             Thresholds::max,
         ),
         Entry::new(
+            "relu_thresholds",
+            "E3 as its notebook was committed: the same for the values 0 and 1 of ReLU'(0)",
+            Thresholds::relu,
+        ),
+        Entry::new(
             "norm_pool",
             "E8: the same for the values 0 and 1 at the zero of a norm pooling",
             Thresholds::norm,
@@ -290,6 +295,7 @@ mod tests {
             ("ties", ties, json!({})),
             ("learning_rate", learning_rate, json!({"epochs": 10, "limit": null, "test_limit": null})),
             ("thresholds", thresholds.clone(), more_thresholds.clone()),
+            ("relu_thresholds", thresholds.clone(), more_thresholds.clone()),
             ("norm_pool", thresholds, more_thresholds),
             ("volume", volume, json!({"networks": null, "batch_sizes": null, "mini_batches": null})),
             ("drift", drift, json!({"epochs": 200, "limit": null, "test_limit": null})),
@@ -325,7 +331,7 @@ mod tests {
 
     #[test]
     fn wrong_ones_say_why() {
-        let known = "known: zero_program, ties, thresholds, norm_pool, volume, drift, training, learning_rate, imagenet, relu";
+        let known = "known: zero_program, ties, thresholds, relu_thresholds, norm_pool, volume, drift, training, learning_rate, imagenet, relu";
         assert_eq!(message("zero", "{}", digits()), format!("no experiment named `zero`; {known}"));
         assert!(message("zero_program", "{}", digits()).contains("`train`: expected no images"));
         for name in ["volume", "drift", "training"] {

@@ -19,28 +19,32 @@ use crate::data::{Dataset, synthetic};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::kink::{Composition, Kink, MaxPoolKink, NormPoolKink};
+use crate::kink::{Composition, Kink, MaxPoolKink, NormPoolKink, ReluKink};
 use crate::net::{Graph, Initialization, zoo};
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
 use crate::report::plot::{Chart, Mark, Point, Series, chart};
 use crate::shape::Window2d;
 
-/// What LeNet-5 pools with, and so which choices are compared.
+/// Which choices are compared on LeNet-5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Pooling {
-    /// Native and minimal Jacobian.
+pub enum Compared {
+    /// Native and minimal Jacobian of max pooling: E3.
     #[default]
-    Max,
-    /// 0 and 1 on a window of zeros.
-    Norm,
+    MaxPool,
+    /// ReLU'(0) = 0 and 1 under the native Jacobian: what the published notebook of E3 compares as it was committed, because
+    /// it hands on alpha and beta in the wrong order.
+    Relu,
+    /// 0 and 1 on a window of zeros of a norm pooling: E8.
+    NormPool,
 }
 
-impl fmt::Display for Pooling {
+impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Pooling::Max => "max",
-            Pooling::Norm => "norm",
+            Compared::MaxPool => "maxpool2d",
+            Compared::Relu => "relu",
+            Compared::NormPool => "norm_pool2d",
         })
     }
 }
@@ -69,7 +73,7 @@ pub struct Thresholds {
     /// Training images `[1, 28, 28]`.
     pub data: Dataset,
     /// E3 or E8.
-    pub pooling: Pooling,
+    pub compared: Compared,
     /// Storage types, and the initialisations of each.
     pub precisions: Vec<(DType, u64)>,
     /// Orders of the sums.
@@ -91,15 +95,20 @@ pub struct ThresholdsUnit {
 impl Thresholds {
     /// E3 with its protocol chosen; without images on drawn digits. Errors: [`Error::InvalidArgument`].
     pub fn max(protocol: ThresholdsProtocol, images: Images) -> Result<Thresholds> {
-        Thresholds::create(Pooling::Max, protocol, images)
+        Thresholds::create(Compared::MaxPool, protocol, images)
+    }
+
+    /// E3 as the published notebook was committed, likewise.
+    pub fn relu(protocol: ThresholdsProtocol, images: Images) -> Result<Thresholds> {
+        Thresholds::create(Compared::Relu, protocol, images)
     }
 
     /// E8, likewise.
     pub fn norm(protocol: ThresholdsProtocol, images: Images) -> Result<Thresholds> {
-        Thresholds::create(Pooling::Norm, protocol, images)
+        Thresholds::create(Compared::NormPool, protocol, images)
     }
 
-    fn create(pooling: Pooling, protocol: ThresholdsProtocol, images: Images) -> Result<Thresholds> {
+    fn create(compared: Compared, protocol: ThresholdsProtocol, images: Images) -> Result<Thresholds> {
         let [seeds, seeds_f64] =
             [at_most("seeds", protocol.seeds)?, at_most("seeds_f64", protocol.seeds_f64)?];
         let seeds = |precision| match precision {
@@ -108,7 +117,7 @@ impl Thresholds {
         };
         Ok(Thresholds {
             data: images.train.unwrap_or_else(|| synthetic::embedded(6400, 0).train),
-            pooling,
+            compared,
             precisions: protocol.precisions.iter().map(|&precision| (precision, seeds(precision))).collect(),
             orders: protocol.orders,
             batch_size: positive("batch_size", protocol.batch_size)?,
@@ -120,20 +129,23 @@ impl Thresholds {
         let options = zoo::Options { classes: self.data.classes, ..Default::default() };
         zoo::lenet5_with(&options, |g, name, x| {
             let window = Window2d::new(2, 2, 0);
-            match self.pooling {
-                Pooling::Max => g.maxpool2d(name, x, window),
-                Pooling::Norm => g.norm_pool2d(name, x, window),
+            match self.compared {
+                Compared::MaxPool | Compared::Relu => g.maxpool2d(name, x, window),
+                Compared::NormPool => g.norm_pool2d(name, x, window),
             }
         })
     }
 
     fn kinks(&self) -> [(Kink, &'static str); 2] {
-        match self.pooling {
-            Pooling::Max => [
+        match self.compared {
+            Compared::Relu => {
+                [(Kink::Relu(ReluKink { alpha: 0.0 }), "0"), (Kink::Relu(ReluKink { alpha: 1.0 }), "1")]
+            }
+            Compared::MaxPool => [
                 (Kink::MaxPool(MaxPoolKink::default()), "native"),
                 (Kink::MaxPool(MaxPoolKink::beta(1.0, Composition::Exact)), "minimal"),
             ],
-            Pooling::Norm => [
+            Compared::NormPool => [
                 (Kink::NormPool(NormPoolKink { at_zero: 0.0 }), "0"),
                 (Kink::NormPool(NormPoolKink { at_zero: 1.0 }), "1"),
             ],
@@ -145,9 +157,10 @@ impl Experiment for Thresholds {
     type Unit = ThresholdsUnit;
 
     fn name(&self) -> &'static str {
-        match self.pooling {
-            Pooling::Max => "thresholds",
-            Pooling::Norm => "norm_pool",
+        match self.compared {
+            Compared::MaxPool => "thresholds",
+            Compared::Relu => "relu_thresholds",
+            Compared::NormPool => "norm_pool",
         }
     }
 
@@ -167,7 +180,7 @@ impl Experiment for Thresholds {
             .with("dataset", self.data.name.as_str())
             .with("data", format!("{:08x}", self.data.fingerprint()))
             .with("network", "lenet5")
-            .with("pooling", self.pooling.to_string())
+            .with("compared", self.compared.to_string())
             .with("batch_size", self.batch_size)
             .with("precision", u64::from(unit.precision.bits()))
             .with("order", unit.order.to_string())
@@ -248,7 +261,7 @@ fn samples(records: &[Record]) -> Vec<Sample> {
 
 fn page(records: &[Record]) -> Result<Page> {
     let samples = samples(records);
-    let norm = records[0].settings.text("pooling") == "norm";
+    let compared = records[0].settings.text("compared");
     let number = |v: f64| if v == 0.0 { "0".into() } else { format!("{v:.2e}") };
     let row = |s: &Sample| {
         let texts = [
@@ -287,7 +300,7 @@ fn page(records: &[Record]) -> Result<Page> {
         format!("{precision} bits, {order} order of sums: tau = {tau}; {zero:.1} % of the mini-batches have D = 0.")
     });
     let mut verdict: Vec<String> = verdict.collect();
-    if norm {
+    if compared == "norm_pool2d" {
         verdict.push("Published for the norm pooling in 16 bits: tau = 1.19e-7.".into());
     }
     let mut drawings = Vec::new();
@@ -295,17 +308,23 @@ fn page(records: &[Record]) -> Result<Page> {
         let of_order: Vec<&Sample> = samples.iter().filter(|s| s.order == order).collect();
         drawings.push(histogram(&of_order, &format!("{order} order of sums"))?);
     }
-    let question = match norm {
-        true => {
-            "On a window of zeros a norm pooling has no derivative. How far do the gradients for 0 and for 1 lie apart?"
-        }
-        false => {
+    let (title, question) = match compared.as_str() {
+        "norm_pool2d" => (
+            "Thresholds for norm pooling",
+            "On a window of zeros a norm pooling has no derivative. How far do the gradients for 0 and for 1 lie apart?",
+        ),
+        "relu" => (
+            "Thresholds for ReLU'(0)",
+            "At 0 a ReLU has no derivative. How far do the gradients for 0 and for 1 lie apart?",
+        ),
+        _ => (
+            "Thresholds for max pooling",
             "Where a window ties, max pooling has no derivative. How far do the gradients with the native and with the \
-                  minimal Jacobian lie apart, and how much of that is noise?"
-        }
+             minimal Jacobian lie apart, and how much of that is noise?",
+        ),
     };
     Ok(Page {
-        title: if norm { "Thresholds for norm pooling" } else { "Thresholds for max pooling" }.into(),
+        title: title.into(),
         question: question.into(),
         verdict,
         tables: vec![table],
