@@ -46,23 +46,3 @@ fn fonts() -> Arc<fontdb::Database> {
     };
     FONTS.get_or_init(load).clone()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_drawing_becomes_pixels() {
-        let svg = r##"<svg width="100" height="50" xmlns="http://www.w3.org/2000/svg">
-            <rect width="50" height="50" fill="#0072B2"/></svg>"##;
-        let bytes = match png(svg, 200) {
-            Err(Error::Unsupported(why)) => return eprintln!("skipped: {why}"),
-            result => result.unwrap(),
-        };
-        let image = image::load_from_memory(&bytes).unwrap().to_rgb8();
-        assert_eq!(image.dimensions(), (200, 100));
-        assert_eq!(image.get_pixel(20, 50).0, [0x00, 0x72, 0xb2]);
-        assert_eq!(image.get_pixel(180, 50).0, [255; 3]);
-        assert!(matches!(png("<svg", 200), Err(Error::InvalidArgument { .. })));
-    }
-}
