@@ -47,7 +47,9 @@ fn job(out: &Path, lines: &[(usize, &str)]) -> Output {
     mpirun.output().unwrap()
 }
 
-const SMALL: &str = "--network resnet18_bn --limit 4 --batch-size 16 --epochs 1 --measurements 3";
+/// In 32 bits no step is skipped, as the first ones in mixed precision are.
+const SMALL: &str =
+    "--network resnet18_bn --precision 32 --limit 4 --batch-size 16 --epochs 1 --measurements 1 --beta 0,100";
 
 fn succeeded(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
@@ -70,8 +72,8 @@ fn any_number_of_processes_writes_the_same_table() {
         assert_eq!(again.matches("units, ").count(), 1, "{again}");
         table
     });
-    // A head, and three rows for each beta.
-    assert_eq!(tables[0].lines().count(), 1 + 2 * 3, "{}", tables[0]);
+    // A head, and a row for each beta.
+    assert_eq!(tables[0].lines().count(), 1 + 2, "{}", tables[0]);
     assert!(tables[0].lines().next().unwrap().ends_with(",weights"));
     for table in &tables[1..] {
         assert_eq!(*table, tables[0]);
