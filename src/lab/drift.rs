@@ -7,7 +7,7 @@
 use super::augmentation::published_augmentation;
 use super::columns::Columns;
 use super::evaluation::test;
-use super::experiment::{Experiment, common_settings};
+use super::experiment::{Experiment, common_settings, split_settings};
 use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
 use super::registry::Images;
@@ -173,12 +173,8 @@ impl Experiment for Drift {
 
     fn settings(&self, engine: &Engine, unit: &DriftUnit) -> Columns {
         let betas: Vec<String> = self.betas.iter().map(f64::to_string).collect();
-        let [train, test] = [&self.data.train, &self.data.test];
         common_settings(self.name(), engine, unit.precision)
-            .with("dataset", train.name.as_str())
-            .with("data", format!("{:08x}-{:08x}", train.fingerprint(), test.fingerprint()))
-            .with("images", train.len())
-            .with("test_images", test.len())
+            .and(&split_settings(&self.data))
             .with("augmentation", format!("{:?}", self.augmentation))
             .with("network", self.network.as_str())
             .with("precision", u64::from(unit.precision.bits()))

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::columns::Columns;
 use super::journal::{Journal, Record};
 use super::table::column_names;
+use crate::data::Split;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -106,6 +107,16 @@ pub fn common_settings(name: &str, engine: &Engine, dtype: crate::DType) -> Colu
         .with("version", env!("CARGO_PKG_VERSION"))
         .with("engine", if gpu { "gpu" } else { "cpu" })
         .with("adapter", if gpu { engine.info().name } else { String::new() })
+}
+
+/// Columns that tell the images of a training experiment from others.
+pub(super) fn split_settings(data: &Split) -> Columns {
+    let [train, test] = [&data.train, &data.test];
+    Columns::new()
+        .with("dataset", train.name.as_str())
+        .with("data", format!("{:08x}-{:08x}", train.fingerprint(), test.fingerprint()))
+        .with("images", train.len())
+        .with("test_images", test.len())
 }
 
 /// Measures the units that have not finished yet, and writes `results.csv`, `results.jsonl`, `report.html` and the

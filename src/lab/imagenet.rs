@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::columns::Columns;
 use super::course::Course;
-use super::experiment::{Experiment, common_settings};
+use super::experiment::{Experiment, common_settings, split_settings};
 use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
 use super::registry::Images;
@@ -297,13 +297,9 @@ impl<X: Exchange> Experiment for ImageNet<X> {
     }
 
     fn settings(&self, engine: &Engine, unit: &ImageNetUnit) -> Columns {
-        let [train, test] = [&self.data.train, &self.data.test];
         common_settings(self.name(), engine, self.precision.storage)
-            .with("dataset", train.name.as_str())
-            .with("data", format!("{:08x}-{:08x}", train.fingerprint(), test.fingerprint()))
-            .with("images", train.len())
-            .with("test_images", test.len())
-            .with("size", train.shape[1])
+            .and(&split_settings(&self.data))
+            .with("size", self.data.train.shape[1])
             .with("network", self.network.as_str())
             .with("precision", self.precision.to_string())
             .with("composition", self.composition.to_string())

@@ -10,7 +10,7 @@ use rand_philox::philox4x32_10;
 
 use super::augmentation::published_augmentation;
 use super::columns::Columns;
-use super::experiment::{Experiment, common_settings};
+use super::experiment::{Experiment, common_settings, split_settings};
 use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
 use super::registry::Images;
@@ -160,12 +160,8 @@ impl Experiment for LearningRate {
     }
 
     fn settings(&self, engine: &Engine, unit: &LearningRateUnit) -> Columns {
-        let [train, test] = [&self.data.train, &self.data.test];
         common_settings(self.name(), engine, unit.precision.storage)
-            .with("dataset", train.name.as_str())
-            .with("data", format!("{:08x}-{:08x}", train.fingerprint(), test.fingerprint()))
-            .with("images", train.len())
-            .with("test_images", test.len())
+            .and(&split_settings(&self.data))
             .with("augmentation", format!("{:?}", self.augmentation))
             .with("network", unit.network.as_str())
             .with("precision", unit.precision.to_string())
