@@ -332,6 +332,8 @@ fn page(records: &[Record]) -> Result<Page> {
         definitions: vec![
             ("D".into(), "sum over the parameters of the largest absolute difference of the two gradients".into()),
             ("tau".into(), "1e-3 in 16 bits, 1e-7 in 32, 1e-15 in 64: thresholds of the published code".into()),
+            ("published".into(), "one initialisation each, an epoch of CIFAR-10; by batch size the paper says VGG11, the published \
+                notebook ran VGG19".into()),
             ("native, minimal".into(), "the first of the tied elements takes the gradient; each takes an equal share".into()),
         ],
         ..Page::default()
