@@ -79,6 +79,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(e) => {
             eprintln!("error: {e}");
+            if let Some(tiebreak::Error::InvalidArgument { argument, .. }) = e.downcast_ref()
+                && ["train", "test"].contains(&argument.as_str())
+            {
+                eprintln!("--data DIR names the folder of a data set");
+            }
             ExitCode::from(exit_code(&*e))
         }
     }

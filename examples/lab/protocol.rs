@@ -84,6 +84,8 @@ fn text(value: &Value) -> String {
     match value {
         Value::Null => "none".into(),
         Value::String(text) => text.clone(),
+        // 10, not 10.0.
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |v| v.to_string()),
         Value::Array(values) if !values.iter().any(Value::is_array) => {
             values.iter().map(text).collect::<Vec<_>>().join(",")
         }
