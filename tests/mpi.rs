@@ -92,7 +92,7 @@ fn a_process_that_differs_or_fails_ends_the_job() {
         assert!(!output.status.success() && errors.contains(told), "{errors}");
     };
     ends(&format!("{SMALL} --parts 2"), "rank 1: expected parts 4 as on rank 0, got parts 2");
-    ends(&format!("{SMALL} --learning-rate 0.2"), "expected learning_rate 0.00625 as on rank 0");
+    ends(&format!("{SMALL} --learning-rate 0.2"), "expected learning_rate 0.001 as on rank 0");
     ends(&format!("{SMALL} --data nowhere"), "on rank 1: nowhere");
     let odd = job(out.path(), &[(3, SMALL)]);
     assert!(String::from_utf8_lossy(&odd.stderr).contains("a multiple of the 3 ranks"), "{odd:?}");

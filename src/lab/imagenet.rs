@@ -54,8 +54,8 @@ protocol! {
         batch_size: usize = 32, full: 512;
         /// Parts of a mini-batch, a multiple of the number of processes: these change nothing, the parts the last bits
         parts: usize = 4;
-        /// Learning rate at the start, which falls by 10 every 30 epochs; in proportion to the mini-batch
-        learning_rate: f64 = 0.00625, full: 0.1;
+        /// Learning rate at the start, which falls by 10 every 30 epochs
+        learning_rate: f64 = 0.001, full: 0.1;
     }
 }
 

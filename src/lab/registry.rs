@@ -284,7 +284,7 @@ mod tests {
         });
         let imagenet = json!({
             "network": "resnet50_bn", "precision": "mixed", "composition": "coupled", "betas": [0.0, 1000.0],
-            "seeds": 1, "epochs": 2, "measurements": 5, "batch_size": 32, "parts": 4, "learning_rate": 0.00625,
+            "seeds": 1, "epochs": 2, "measurements": 5, "batch_size": 32, "parts": 4, "learning_rate": 0.001,
         });
         let full_imagenet = json!({
             "betas": [0.0, 1.0, 10.0, 100.0, 1000.0], "epochs": 80, "measurements": 1, "batch_size": 512, "learning_rate": 0.1,

@@ -138,7 +138,7 @@ pub fn published() -> Vec<Published> {
 }
 
 impl Training {
-    /// With its protocol chosen. Errors: [`Error::InvalidArgument`], [`Error::NotFound`] for an unknown network.
+    /// With its protocol chosen. Errors: [`crate::Error::InvalidArgument`], [`crate::Error::NotFound`] for an unknown network.
     pub fn create(protocol: TrainingProtocol, images: Images) -> Result<Training> {
         for network in &protocol.networks {
             zoo::by_name(network, &Default::default())?;
