@@ -80,7 +80,8 @@ fn each_initialisation_of_a_perceptron_is_a_row() {
         layers: vec![1, 3],
         width: 64,
         seeds: 4,
-        batch_size: 128,
+        batch_size: 64,
+        mini_batches: 2,
     };
     let outcome = run_in(dir.path(), &experiment, 0);
     assert_eq!(column(&outcome, &[("layers", "3"), ("precision", "32")], "seed"), [0.0, 1.0, 2.0, 3.0]);

@@ -274,7 +274,7 @@ mod tests {
         });
         let relu = json!({
             "precisions": ["f32", "f64"], "layers": [1, 2, 3, 5, 6], "width": 256, "seeds": 200,
-            "batch_size": 128,
+            "batch_size": 128, "mini_batches": 20,
         });
         let ties = json!({"network": null, "precisions": ["f16", "f32"], "images": [0], "seeds": 1});
         let learning_rate = json!({
@@ -300,7 +300,7 @@ mod tests {
             ("volume", volume, json!({"networks": null, "batch_sizes": null, "mini_batches": null})),
             ("drift", drift, json!({"epochs": 200, "limit": null, "test_limit": null})),
             ("training", training, json!({"epochs": null})),
-            ("relu", relu, json!({"seeds": 1000})),
+            ("relu", relu, json!({"seeds": 1000, "mini_batches": null})),
         ];
         for (name, small, published) in expected {
             let entry = find(name).unwrap();

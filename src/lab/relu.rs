@@ -1,7 +1,7 @@
 //! E9: in how many networks does ReLU'(0) reach the first layer?
 //!
 //! Perceptrons of several depths are started from many seeds; an initialisation counts where the gradient of the first
-//! weight on one mini-batch is not the same, bit for bit, for ReLU'(0) = 0 and ReLU'(0) = 1 (Bertoin et al., NeurIPS 2021;
+//! weight on any mini-batch is not the same, bit for bit, for ReLU'(0) = 0 and ReLU'(0) = 1 (Bertoin et al., NeurIPS 2021;
 //! R. Boustany, TMLR 2024).
 
 use super::columns::Columns;
@@ -32,15 +32,17 @@ protocol! {
         width: usize = 256;
         /// Initialisations of each depth
         seeds: u64 = 200, full: 1000;
-        /// Images in the mini-batch
+        /// Images in a mini-batch
         batch_size: usize = 128;
+        /// Mini-batches on which each is tried, at most; none: an epoch
+        mini_batches: Option<usize> = Some(20), full: None;
     }
 }
 
 /// The protocol of [E9](self), and its images.
 #[derive(Debug, Clone)]
 pub struct Relu {
-    /// Training images; the first mini-batch of them is used.
+    /// Training images.
     pub data: Dataset,
     /// Storage types.
     pub precisions: Vec<DType>,
@@ -50,8 +52,10 @@ pub struct Relu {
     pub width: usize,
     /// Initialisations of each depth in each storage type.
     pub seeds: u64,
-    /// Images in the mini-batch.
+    /// Images in a mini-batch.
     pub batch_size: usize,
+    /// Mini-batches on which each is tried, at most.
+    pub mini_batches: usize,
 }
 
 /// Drawn where no images are given, at most: a large mini-batch takes long to draw.
@@ -75,13 +79,16 @@ impl Relu {
             positive("layers", layers)?;
         }
         let batch_size = positive("batch_size", protocol.batch_size)?;
+        let mini_batches = protocol.mini_batches.map_or(Ok(usize::MAX), |n| positive("mini_batches", n))?;
+        let digits = batch_size.saturating_mul(mini_batches).min(MOST_DIGITS);
         Ok(Relu {
-            data: images.train.unwrap_or_else(|| synthetic::embedded(batch_size.min(MOST_DIGITS), 0).train),
+            data: images.train.unwrap_or_else(|| synthetic::embedded(digits, 0).train),
             precisions: protocol.precisions,
             layers: protocol.layers,
             width: positive("width", protocol.width)?,
             seeds: at_most("seeds", protocol.seeds)?,
             batch_size,
+            mini_batches,
         })
     }
 
@@ -136,6 +143,7 @@ impl Experiment for Relu {
             .with("layers", unit.layers)
             .with("width", self.width)
             .with("batch_size", self.batch_size)
+            .with("mini_batches", self.mini_batches.min(self.data.len().div_ceil(self.batch_size)))
             .with("precision", u64::from(unit.precision.bits()))
             .with("first", "0")
             .with("second", "1")
@@ -157,13 +165,17 @@ impl Experiment for Relu {
                 order: Order::Fixed,
                 kinks: [0.0, 1.0].map(|alpha| Kink::Relu(ReluKink { alpha })),
             };
-            let measured =
-                distance::measure(engine, &pair, &self.data, (self.batch_size, 1), &mut Progress::silent())?;
-            rows.extend(measured.iter().map(|row| {
-                let row = Columns::new().with("seed", pair.seed).and(row);
-                let affected = row.number("differing_first") > 0.0;
-                row.with("affected", affected)
-            }));
+            let limits = (self.batch_size, self.mini_batches);
+            let measured = distance::measure(engine, &pair, &self.data, limits, &mut Progress::silent())?;
+            let affected = measured.iter().filter(|row| row.number("differing_first") > 0.0).count();
+            let loss = measured.first().map_or(f64::NAN, |row| row.number("loss"));
+            rows.push(
+                Columns::new()
+                    .with("seed", pair.seed)
+                    .with("loss", loss)
+                    .with("affected_mini_batches", affected)
+                    .with("affected", affected > 0),
+            );
         }
         Ok(rows)
     }
@@ -179,6 +191,10 @@ struct Measured {
     layers: usize,
     initialisations: usize,
     affected: usize,
+    /// On which each was tried.
+    mini_batches: usize,
+    /// Of all initialisations, those that differ.
+    affected_mini_batches: f64,
 }
 
 impl Measured {
@@ -201,7 +217,16 @@ fn measured(records: &[Record]) -> Vec<Measured> {
     let of = |cell: (u32, usize)| {
         let rows = || records.iter().filter(|r| key(r) == cell).flat_map(|r| &r.rows);
         let affected = rows().filter(|row| row.number("affected") == 1.0).count();
-        Measured { precision: cell.0, layers: cell.1, initialisations: rows().count(), affected }
+        let tried =
+            records.iter().find(|r| key(r) == cell).map_or(0.0, |r| r.settings.number("mini_batches"));
+        Measured {
+            precision: cell.0,
+            layers: cell.1,
+            initialisations: rows().count(),
+            affected,
+            mini_batches: tried as usize,
+            affected_mini_batches: rows().map(|row| row.number("affected_mini_batches")).sum(),
+        }
     };
     distinct(records.iter().map(key)).into_iter().map(of).collect()
 }
@@ -217,6 +242,8 @@ fn page(records: &[Record]) -> Result<Page> {
             m.affected.to_string(),
             format!("{:.1}", m.percent()),
             format!("{low:.1} to {high:.1}"),
+            m.mini_batches.to_string(),
+            format!("{:.3}", 100.0 * m.affected_mini_batches / (m.initialisations * m.mini_batches) as f64),
             Relu::published(m.layers, m.precision).map_or("-".into(), |p| format!("{p:.1}")),
         ];
         texts.map(Cell::from).to_vec()
@@ -228,6 +255,8 @@ fn page(records: &[Record]) -> Result<Page> {
         "they differ",
         "share, %",
         "95 % interval",
+        "mini-batches each",
+        "of all mini-batches, %",
         "published, %",
     ];
     let table = Table {
@@ -274,13 +303,14 @@ fn page(records: &[Record]) -> Result<Page> {
         title: "ReLU'(0) at the first layer".into(),
         question: format!(
             "In how many of the networks (perceptrons with {width} neurons a layer) does the choice of ReLU'(0) change the \
-             first layer's gradient on one mini-batch?"
+             first layer's gradient on any of the mini-batches?"
         ),
         verdict: verdict.collect(),
         tables: vec![table],
         figures: vec![Figure {
             drawings: vec![drawing],
-            caption: "Whiskers: 95 % interval. The width of the published networks is not known to us."
+            caption: "Whiskers: 95 % interval. The width of the published networks, and on how many mini-batches they were \
+                      tried, are not known to us."
                 .into(),
         }],
         ..Page::default()
@@ -293,8 +323,14 @@ mod tests {
 
     #[test]
     fn intervals_are_those_of_wilson() {
-        let cell =
-            |affected, initialisations| Measured { precision: 32, layers: 1, initialisations, affected };
+        let cell = |affected, initialisations| Measured {
+            precision: 32,
+            layers: 1,
+            initialisations,
+            affected,
+            mini_batches: 1,
+            affected_mini_batches: affected as f64,
+        };
         // 54 of 1000, by hand: centre (0.054 + 0.00192) / 1.00384, half width 0.01415.
         let [low, high] = cell(54, 1000).interval();
         assert!((low - 4.16).abs() < 0.02 && (high - 6.98).abs() < 0.02, "{low} {high}");
