@@ -15,9 +15,24 @@ fn lab() -> &'static Path {
     LAB.get_or_init(|| {
         let exe = std::env::current_exe().unwrap();
         let profile = exe.parent().and_then(Path::parent).unwrap();
-        let features = if cfg!(feature = "gpu") { "lab,mpi,gpu" } else { "lab,mpi" };
+        // Those of this test, so that the library is not built again.
+        let on = [
+            ("gpu", cfg!(feature = "gpu")),
+            ("png", cfg!(feature = "png")),
+            ("fetch", cfg!(feature = "fetch")),
+        ];
+        let on = on.into_iter().filter(|(_, on)| *on).map(|(name, _)| name);
+        let features = ["lab", "mpi"].into_iter().chain(on).collect::<Vec<_>>().join(",");
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--no-default-features", "--features", features, "--example", "lab"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--no-default-features",
+            "--features",
+            &features,
+            "--example",
+            "lab",
+        ]);
         cargo.current_dir(programs::root()).arg("--target-dir").arg(profile.parent().unwrap());
         if !cfg!(debug_assertions) {
             cargo.arg("--release");

@@ -94,6 +94,21 @@ fn a_loss_scale_overflows_in_the_backward_pass() {
 }
 
 #[test]
+fn running_statistics_keep_what_a_skipped_step_made() {
+    let graph = zoo::by_name("lenet5_bn", &zoo::Options::default()).unwrap();
+    let mut network = Network::new(&Engine::cpu(), &graph, Precision::MIXED, 3).unwrap();
+    network.set_kink(None, Kink::MaxPool(MaxPoolKink::beta(1e6, Composition::Coupled))).unwrap();
+    network.watch_non_finite().unwrap();
+    let options = OptimizerOptions { grad_scaler: Some(GradScaler::default()), ..sgd(0.01).into() };
+    first(&mut network, options, 1).unwrap();
+    let all = network.non_finite().unwrap();
+    assert_eq!((all[0].operator, all[0].layer.as_str()), ("maxpool2d_forward", "features.2"), "{}", all[0]);
+    let kept = all.iter().find(|f| f.pass == Pass::Forward && f.lasts()).unwrap();
+    assert_eq!(kept.tensor, "features.3.running_mean", "{kept}");
+    assert!(all.iter().all(|f| f.pass != Pass::Optimizer), "it was skipped");
+}
+
+#[test]
 fn what_a_step_begins_with_is_told_from_what_it_makes() {
     for (name, engine) in engines() {
         let mut network = lenet(&engine, DType::F32, 0.0);

@@ -10,7 +10,7 @@ use crate::data::{Augmentation, Split};
 use crate::engine::{AdamOptions, Engine, SgdOptions};
 use crate::error::{Error, Result};
 use crate::kink::{Kink, MaxPoolKink};
-use crate::net::{Network, NetworkOptions, NonFinite, zoo};
+use crate::net::{Network, NetworkOptions, NonFinite, Pass, zoo};
 use crate::precision::Precision;
 use crate::train::{GradScaler, Optimizer, OptimizerOptions};
 
@@ -118,18 +118,17 @@ impl<'a> Trainer<'a> {
             let loss = self.network.loss()?;
             let found = if self.cause.is_none() { self.network.non_finite()? } else { Vec::new() };
             let cause = || Some((found[0].to_string(), (epoch - 1) * self.steps() + step));
-            let lasts = found.iter().any(NonFinite::lasts);
+            // The loss of a skipped step is lost with it.
+            let lost = |f: &&NonFinite| report.skipped && f.pass == Pass::Loss;
+            if found.iter().filter(|f| !lost(f)).any(NonFinite::lasts) {
+                self.cause = cause();
+            } else if found.iter().any(NonFinite::lasts) && self.skipped_cause.is_none() {
+                self.skipped_cause = cause();
+            }
             tell()?;
-            // The loss scaler has left the weights as they were.
             if report.skipped {
                 skipped += 1;
-                if lasts && self.skipped_cause.is_none() {
-                    self.skipped_cause = cause();
-                }
                 continue;
-            }
-            if lasts {
-                self.cause = cause();
             }
             (sum, batches) = (sum + loss, batches + 1);
             if !loss.is_finite() {

@@ -56,9 +56,14 @@ pub struct NonFinite {
 }
 
 impl NonFinite {
-    /// Whether it is the loss, or in what the optimizer writes: training does not come back from there.
+    /// Whether it is the loss, a running statistic, or in what the optimizer writes: what follows does not mask it.
     pub fn lasts(&self) -> bool {
-        self.pass == Pass::Optimizer || self.pass == Pass::Loss && self.tensor == LOSS
+        match self.pass {
+            Pass::Forward => [".running_mean", ".running_var"].iter().any(|name| self.tensor.ends_with(name)),
+            Pass::Loss => self.tensor == LOSS,
+            Pass::Backward => false,
+            Pass::Optimizer => true,
+        }
     }
 }
 
