@@ -332,7 +332,8 @@ fn accuracy(records: &[&Record]) -> Spread {
 }
 
 fn page(records: &[Record]) -> Result<Page> {
-    let betas = distinct(records.iter().map(|r| r.settings.number("beta")));
+    let mut betas = distinct(records.iter().map(|r| r.settings.number("beta")));
+    betas.sort_by(f64::total_cmp);
     let first = &records[0].settings;
     let theirs = published();
     let (mut rows, mut series) = (Vec::new(), [Vec::new(), Vec::new()]);

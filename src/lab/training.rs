@@ -332,7 +332,15 @@ fn page(records: &[Record]) -> Result<Page> {
     };
     let group =
         |of: ([String; 4], u64)| Group::of(&records.iter().filter(|r| key(r) == of).collect::<Vec<_>>());
-    let groups: Vec<Group> = distinct(records.iter().map(key)).into_iter().map(group).collect();
+    // The records of shards do not come in the order of the experiment.
+    let names = distinct(records.iter().map(|r| key(r).0));
+    let place = |name: &[String; 4]| names.iter().position(|n| n == name);
+    let mut keys = distinct(records.iter().map(key));
+    keys.sort_by(|a, b| {
+        let beta = |bits: u64| f64::from_bits(bits);
+        place(&a.0).cmp(&place(&b.0)).then(beta(a.1).total_cmp(&beta(b.1)))
+    });
+    let groups: Vec<Group> = keys.into_iter().map(group).collect();
     let row = |g: &Group| {
         let percent = |p: &Published| format!("{:.2}", 100.0 * p.test_accuracy);
         let Spread { low, high, count, .. } = g.accuracy;
@@ -400,7 +408,8 @@ fn page(records: &[Record]) -> Result<Page> {
         ));
     }
     let lines = |g: &Group| [g.network.clone(), g.optimizer.clone(), g.composition.clone()];
-    let betas = distinct(groups.iter().map(|g| g.beta));
+    let mut betas = distinct(groups.iter().map(|g| g.beta));
+    betas.sort_by(f64::total_cmp);
     let mut drawings = Vec::new();
     for line in distinct(groups.iter().map(lines)) {
         let here: Vec<&Group> = groups.iter().filter(|g| lines(g) == line).collect();
