@@ -171,3 +171,26 @@ fn a_large_beta_breaks_training_in_16_bits_alone() {
     let page = std::fs::read_to_string(outcome.report.unwrap()).unwrap();
     assert!(page.contains("1 of 1 diverged") && page.contains("mixed"));
 }
+
+/// The scaler's search for a scale, in which each step is skipped, is no training run that is lost.
+#[test]
+fn an_epoch_of_skipped_steps_with_finite_losses_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let experiment = Training {
+        data: synthetic::embedded_colour(8, 8),
+        augmentation: Default::default(),
+        networks: vec!["resnet18_bn".into()],
+        precisions: vec![Precision::MIXED],
+        optimizers: vec![Algorithm::Sgd],
+        compositions: vec![Composition::Coupled],
+        betas: vec![0.0],
+        seeds: vec![0],
+        epochs: 2,
+        batch_size: 8,
+        learning_rate: Some(0.01),
+    };
+    let outcome = run_in(dir.path(), &experiment, 0);
+    let [skipped, losses] = ["skipped_steps", "train_loss"].map(|name| column(&outcome, &[], name));
+    assert_eq!((skipped[0], losses.len()), (1.0, 2), "{skipped:?}");
+    assert!(losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+}

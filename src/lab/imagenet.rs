@@ -254,8 +254,13 @@ impl<X: Exchange> ImageNet<X> {
                 let own = told.into_iter().map(Err).chain(parts.by_ref());
                 let report = parallel.step(&mut network, &mut optimizer, batch.len(), own)?;
                 skipped += u64::from(report.step.skipped);
-                (sum, count, done) = (sum + report.loss, count + 1, done + 1);
-                let ended = !report.loss.is_finite();
+                done += 1;
+                // As in E6: what is not finite does not count where the loss scaler skips the step.
+                let finite = report.loss.is_finite();
+                if finite || !report.step.skipped {
+                    (sum, count) = (sum + report.loss, count + 1);
+                }
+                let ended = !finite && !report.step.skipped;
                 if !ended && (step + 1) % interval != 0 && step + 1 != steps {
                     continue;
                 }

@@ -100,8 +100,8 @@ impl<'a> Trainer<'a> {
         self.course.ended
     }
 
-    /// Trains over all images once, or to the first loss that is not finite, and tests: a row. Steps that the loss scaler
-    /// skips do not count; an epoch of these alone ends the run. `tell` hears of each step.
+    /// Trains over all images once, or to the first loss that is not finite, and tests: a row. A loss that is not finite
+    /// does not count where the loss scaler skips the step; an epoch of these alone ends the run. `tell` hears of each step.
     pub fn epoch(
         &mut self,
         epoch: u64,
@@ -126,12 +126,11 @@ impl<'a> Trainer<'a> {
                 self.skipped_cause = cause();
             }
             tell()?;
-            if report.skipped {
-                skipped += 1;
-                continue;
+            skipped += u64::from(report.skipped);
+            if loss.is_finite() || !report.skipped {
+                (sum, batches) = (sum + loss, batches + 1);
             }
-            (sum, batches) = (sum + loss, batches + 1);
-            if !loss.is_finite() {
+            if !loss.is_finite() && !report.skipped {
                 break;
             }
         }

@@ -452,7 +452,7 @@ fn page(records: &[Record]) -> Result<Page> {
         }],
         definitions: vec![
             ("diverged".into(), "a loss was not finite; or at the end the accuracy is below twice that of guessing, after the \
-                training loss had risen by more than 5 % above its lowest. Steps that a loss scaler skips do not count".into()),
+                training loss had risen by more than 5 % above its lowest. A loss does not count where the loss scaler skips its step".into()),
             ("accuracy of the diverged".into(), "an image with a NaN among its logits counts as wrong; in the published code it \
                 counts as class 0, hence 9.80 %".into()),
             ("published".into(), "the stored results of the official code, at its number of epochs".into()),
