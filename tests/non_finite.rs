@@ -75,11 +75,32 @@ fn adam_divides_zero_by_zero_in_16_bits() {
     // PyTorch's eps, 1e-8, is 0 in f16.
     let found = first(&mut network, AdamOptions::default(), 1).unwrap();
     assert_eq!((found.pass, found.operator), (Pass::Optimizer, "adam"), "{found}");
-    assert_eq!(found.tensor, "parameter");
+    assert_eq!((found.tensor.as_str(), found.layer.as_str()), ("parameter", "features.0.weight"));
     assert!(found.cause.contains("rounds to 0"), "{found}");
     let mut network = lenet(&Engine::cpu(), DType::F16, 0.0);
     let options = AdamOptions { eps: 1e-3, ..Default::default() };
     assert_eq!(first(&mut network, options, 3), None);
+}
+
+#[test]
+fn a_state_is_named_with_its_parameter() {
+    let graph = zoo::by_name("lenet5", &zoo::Options::default()).unwrap();
+    let mut network = Network::new(&Engine::cpu(), &graph, DType::F16, 3).unwrap();
+    network.watch_non_finite().unwrap();
+    let (x, labels) = batch(DType::F16);
+    // Gradients of some hundreds, whose squares leave the range.
+    let weight = network.parameter("classifier.6.weight").unwrap();
+    let large: Vec<f64> = weight.to_f64().iter().map(|w| 4000.0 * w).collect();
+    let large = Tensor::from_f64(DType::F16, weight.shape(), &large).unwrap();
+    network.set_parameter("classifier.6.weight", large.view()).unwrap();
+    // A beta2 near 0 lets the first square in whole.
+    let options = AdamOptions { eps: 1e-3, betas: [0.9, 1e-3], ..Default::default() };
+    let mut optimizer = Optimizer::new(&mut network, options).unwrap();
+    optimizer.train_step(&mut network, x.view(), &labels).unwrap();
+    let found = network.non_finite().unwrap();
+    let state = found.iter().find(|f| f.tensor == "exp_avg_sq").expect("a square beyond 65504");
+    assert!(state.layer.ends_with(".weight") || state.layer.ends_with(".bias"), "{state}");
+    assert!(state.cause.starts_with("g^2 exceeds 65504"), "{state}");
 }
 
 #[test]

@@ -507,7 +507,7 @@ impl Network {
         self.set_optimizer(groups, clip / self.gradient_scale);
         self.parameters_change();
         self.submit(&[program])?;
-        self.ran_too(program);
+        self.step_goes_on(program);
         self.settings.step += 1;
         Ok(())
     }

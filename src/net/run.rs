@@ -256,7 +256,7 @@ impl Network {
     ) -> Result<()> {
         let programs = self.write_batch(x, labels, mode, optimizer)?;
         self.submit(&programs)?;
-        self.ran(&programs);
+        self.step_begins(&programs);
         if mode != Mode::Inference {
             self.store(labels.len(), mode, optimizer.is_none());
         }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::network::Network;
+use super::network::{Network, Stored};
 use crate::dtype::DType;
 use crate::engine::op::{BufferId, Call, Op, OptimizerSettings, Settings};
 use crate::engine::session::ProgramId;
@@ -92,7 +92,7 @@ struct WatchedProgram {
 }
 
 /// A tensor that a call stores.
-struct Output {
+pub(super) struct Output {
     op: Op,
     site: usize,
     /// Its position among what the call writes.
@@ -100,7 +100,23 @@ struct Output {
     dtype: DType,
     /// It is rounded to a format that dtype carries.
     simulated: bool,
+    len: usize,
     buffer: BufferId,
+    /// What the call writes first: of an optimizer the parameter, whichever of its states this is.
+    first: BufferId,
+}
+
+impl Output {
+    fn of(call: &Call, index: usize, len: usize, dtype: DType) -> Output {
+        let (buffer, first) = (call.writes[index], call.writes[0]);
+        Output { op: call.op, site: call.site, index, dtype, simulated: false, len, buffer, first }
+    }
+
+    /// What a step begins with; the look is its operator.
+    fn input(len: usize, dtype: DType, buffer: BufferId, site: usize) -> Output {
+        let op = Op::FirstNonFinite { len, slot: 0 };
+        Output { op, site, index: 0, dtype, simulated: false, len, buffer, first: buffer }
+    }
 }
 
 impl Network {
@@ -146,27 +162,26 @@ impl Network {
     }
 
     fn describe(&self, pass: Pass, output: &Output, element: usize, value: f64) -> NonFinite {
-        let is_value =
-            |t: &&super::network::Stored| t.value == output.buffer || t.master == Some(output.buffer);
-        let name = |t: &super::network::Stored| t.info.name.clone();
-        let gradient = self.tensors.iter().find(|t| t.gradient == Some(output.buffer));
-        let parameter = self.tensors.iter().find(is_value).map(name);
+        let named =
+            |of: &dyn Fn(&Stored) -> bool| self.tensors.iter().find(|t| of(t)).map(|t| t.info.name.clone());
+        let holding = |buffer| named(&|t| t.value == buffer || t.master == Some(buffer));
+        let tensor_name = holding(output.buffer);
         let layer = match (pass, self.graph.nodes.get(output.site)) {
-            (Pass::Optimizer, _) => parameter.clone().unwrap_or_else(|| "a state".into()),
+            (Pass::Optimizer, _) => holding(output.first).expect("an optimizer writes a parameter first"),
             (Pass::Loss, _) | (_, None) => LOSS.into(),
             (_, Some(node)) => node.name.clone(),
         };
-        let tensor = match (gradient, pass, output.index) {
-            (Some(t), ..) => format!("gradient of {}", t.info.name),
+        let tensor = match (named(&|t| t.gradient == Some(output.buffer)), pass, output.index) {
+            (Some(name), ..) => format!("gradient of {name}"),
             (_, Pass::Optimizer, index) => state_name(&output.op, index).into(),
             (_, Pass::Loss, 0) => LOSS.into(),
             (_, Pass::Loss, _) => "gradient of the logits".into(),
             (_, Pass::Backward, _) => "gradient of the input".into(),
             (_, Pass::Forward, 0) => "output".into(),
-            (_, Pass::Forward, _) => parameter.clone().unwrap_or_else(|| "statistics".into()),
+            (_, Pass::Forward, _) => tensor_name.clone().unwrap_or_else(|| "statistics".into()),
         };
         let (operator, tensor) = match output.op {
-            Op::FirstNonFinite { .. } => ("input", parameter.unwrap_or_else(|| "x".into())),
+            Op::FirstNonFinite { .. } => ("input", tensor_name.unwrap_or_else(|| "x".into())),
             _ => (output.op.name(), tensor),
         };
         let cause = cause(output, value, &self.settings);
@@ -174,46 +189,38 @@ impl Network {
     }
 
     /// What a forward pass of `batch` samples begins with: x, and every parameter and buffer.
-    pub(super) fn inputs(&self, batch: usize, x: BufferId) -> Vec<Call> {
-        let x = (batch * self.graph.nodes[0].shape.iter().product::<usize>(), self.dtype(), x, 0);
-        let tensors = self.tensors.iter().map(|t| (t.len(), t.dtype, t.value, t.node));
-        let look = |(len, dtype, buffer, site)| {
-            let op = Op::FirstNonFinite { len, slot: 0 };
-            Call { op, dtype, reads: vec![buffer], writes: vec![], site }
-        };
-        std::iter::once(x).chain(tensors).map(look).collect()
+    pub(super) fn inputs(&self, batch: usize, x: BufferId) -> Vec<Output> {
+        let len = batch * self.graph.nodes[0].shape.iter().product::<usize>();
+        let tensors = self.tensors.iter().map(|t| Output::input(t.len(), t.dtype, t.value, t.node));
+        std::iter::once(Output::input(len, self.dtype(), x, 0)).chain(tensors).collect()
     }
 
     /// Prepares calls; if the network is watched, with a look at `inputs` before them and one behind each. The engine is
     /// locked.
     pub(super) fn prepare_watched(
         &mut self,
-        inputs: Vec<Call>,
+        inputs: Vec<Output>,
         calls: Vec<Call>,
         pass: Pass,
     ) -> Result<ProgramId> {
         if self.watch.is_none() || calls.iter().all(|call| looked_at(call, None).is_empty()) {
             return self.session.prepare(&calls);
         }
-        let mut outputs: Vec<Output> = Vec::new();
-        let mut all = Vec::new();
-        for mut look in inputs {
-            let Call { dtype, site, .. } = look;
-            let buffer = look.reads[0];
-            if let Op::FirstNonFinite { slot, .. } = &mut look.op {
-                *slot = outputs.len();
-            }
-            outputs.push(Output { op: look.op, site, index: 0, dtype, simulated: false, buffer });
-            all.push(look);
-        }
+        let look = |slot: usize, output: &Output| Call {
+            op: Op::FirstNonFinite { len: output.len, slot },
+            dtype: output.dtype,
+            reads: vec![output.buffer],
+            // The buffer of the records is known when they have been counted.
+            writes: vec![],
+            site: output.site,
+        };
+        let mut all: Vec<Call> = inputs.iter().enumerate().map(|(slot, output)| look(slot, output)).collect();
+        let mut outputs = inputs;
         for call in calls {
             let found = looked_at(&call, outputs.last());
             all.push(call);
-            for (len, output) in found {
-                let op = Op::FirstNonFinite { len, slot: outputs.len() };
-                let (dtype, reads) = (output.dtype, vec![output.buffer]);
-                // The buffer of the records is known when they have been counted.
-                all.push(Call { op, dtype, reads, writes: vec![], site: output.site });
+            for output in found {
+                all.push(look(outputs.len(), &output));
                 outputs.push(output);
             }
         }
@@ -247,23 +254,22 @@ impl Network {
     }
 
     /// A step begins with these programs.
-    pub(super) fn ran(&mut self, programs: &[ProgramId]) {
+    pub(super) fn step_begins(&mut self, programs: &[ProgramId]) {
         if let Some(watch) = &mut self.watch {
             watch.ran = programs.to_vec();
         }
     }
 
     /// A step goes on with this program.
-    pub(super) fn ran_too(&mut self, program: ProgramId) {
+    pub(super) fn step_goes_on(&mut self, program: ProgramId) {
         if let Some(watch) = &mut self.watch {
             watch.ran.push(program);
         }
     }
 }
 
-/// The tensors that a call stores, each with its length, in the order in which they are computed; `before` is the
-/// last tensor before them.
-fn looked_at(call: &Call, before: Option<&Output>) -> Vec<(usize, Output)> {
+/// The tensors that a call stores, in the order in which they are computed; `before` is the last tensor before them.
+fn looked_at(call: &Call, before: Option<&Output>) -> Vec<Output> {
     let parameters = match call.op {
         Op::BatchNormForward { parameters, .. }
         | Op::BatchNormInference { parameters, .. }
@@ -271,41 +277,27 @@ fn looked_at(call: &Call, before: Option<&Output>) -> Vec<(usize, Output)> {
         | Op::BatchNormInferenceBackward { parameters, .. } => parameters,
         _ => call.dtype,
     };
-    let output = |(index, len): (usize, usize)| {
-        let dtype = if index == 0 { call.dtype } else { parameters };
-        (
-            len,
-            Output {
-                op: call.op,
-                site: call.site,
-                index,
-                dtype,
-                simulated: false,
-                buffer: call.writes[index],
-            },
-        )
-    };
-    let mut outputs: Vec<(usize, Output)> = call.op.stored_outputs().into_iter().map(output).collect();
+    let stored = call.op.stored_outputs().into_iter();
+    let dtype = |index| if index == 0 { call.dtype } else { parameters };
+    let mut outputs: Vec<Output> =
+        stored.map(|(index, len)| Output::of(call, index, len, dtype(index))).collect();
     match call.op {
         Op::CrossEntropy { wide_loss, .. } => {
             let dtype = if wide_loss { call.dtype.accumulate() } else { call.dtype };
-            let (op, site, buffer) = (call.op, call.site, call.writes[0]);
-            outputs.insert(0, (1, Output { op, site, index: 0, dtype, simulated: false, buffer }));
+            outputs.insert(0, Output::of(call, 0, 1, dtype));
         }
         Op::Sgd { master, len, .. } | Op::Adam { master, len, .. } | Op::RmsProp { master, len, .. } => {
             // The states, the parameter that follows from them, its copy.
             outputs.rotate_left(1);
-            if master {
-                let index = call.writes.len() - 1;
-                let (op, site, buffer) = (call.op, call.site, call.writes[index]);
-                outputs.push((len, Output { op, site, index, dtype: DType::F16, simulated: false, buffer }));
-            }
+            outputs.extend(master.then(|| Output::of(call, call.writes.len() - 1, len, DType::F16)));
         }
         Op::Quantize { len, .. } => {
             // What the call before it has stored, rounded.
-            let (op, site, index) = before.map_or((call.op, call.site, 0), |b| (b.op, b.site, b.index));
-            let (dtype, buffer) = (call.dtype, call.writes[0]);
-            outputs.push((len, Output { op, site, index, dtype, simulated: true, buffer }));
+            let own = Output { simulated: true, ..Output::of(call, 0, len, call.dtype) };
+            outputs.push(match before {
+                Some(b) => Output { op: b.op, site: b.site, index: b.index, first: b.first, ..own },
+                None => own,
+            });
         }
         _ => {}
     }
@@ -344,7 +336,8 @@ fn cause(output: &Output, value: f64, settings: &Settings) -> String {
                 )
             }
             Some([beta, _]) => exceeds(&format!("beta * x (coupled, beta = {beta})")),
-            None => "its input".into(),
+            // The largest of finite numbers is one.
+            None => "what it read was not finite".into(),
         },
         Op::MaxPool2dBackward { .. } => match settings.maxpool(site).jacobian {
             MaxPoolJacobian::Beta(beta) if nan => {
