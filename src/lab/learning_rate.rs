@@ -16,7 +16,7 @@ use super::protocol::{at_most, positive, protocol};
 use super::registry::Images;
 use super::statistics::distinct;
 use super::trainer::{Algorithm, Protocol, Trainer};
-use super::training::published;
+use super::training::{bits, tuned};
 use crate::data::{Augmentation, Split};
 use crate::dtype::DType;
 use crate::engine::Engine;
@@ -165,6 +165,7 @@ impl Experiment for LearningRate {
             .with("augmentation", format!("{:?}", self.augmentation))
             .with("network", unit.network.as_str())
             .with("precision", unit.precision.to_string())
+            .with("bits", u64::from(bits(&unit.precision)))
             .with("optimizer", unit.optimizer.to_string())
             .with("seed", unit.seed)
             .with("trials", self.trials)
@@ -274,10 +275,8 @@ fn page(records: &[Record]) -> Result<Page> {
         let mut trials = trials(record);
         let Some(best) = trials.iter().max_by(|a, b| a.best.total_cmp(&b.best)) else { continue };
         let [network, precision, optimizer] = ["network", "precision", "optimizer"].map(|name| s.text(name));
-        let bits = if precision == "mixed" { "24" } else { precision.trim_start_matches('f') };
-        let tuned = published().into_iter().find(|p| {
-            p.network == network && p.optimizer == optimizer && p.bits.to_string() == bits && p.beta == 0.0
-        });
+        let rates = tuned(&network, &optimizer);
+        let published = rates.iter().find(|p| f64::from(p.bits) == s.number("bits"));
         let name = format!("{network}, {precision}, {optimizer}, seed {}", s.text("seed"));
         let stopped = trials.iter().filter(|t| t.stopped).count();
         verdict.push(format!("{name}: {:.3e} gives {:.2} %.", best.learning_rate, best.best));
@@ -286,7 +285,7 @@ fn page(records: &[Record]) -> Result<Page> {
                 name.clone(),
                 format!("{:.3e}", best.learning_rate),
                 format!("{:.2}", best.best),
-                tuned.map_or("-".into(), |p| format!("{:.3e}", p.learning_rate)),
+                published.map_or("-".into(), |p| format!("{:.3e}", p.learning_rate)),
                 format!("{stopped} of {}", trials.len()),
                 format!("{} of {}", record.rows.len(), trials.len() * s.number("epochs") as usize),
             ]

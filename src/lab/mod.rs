@@ -1,7 +1,6 @@
 //! Experiments: each trains or measures over a grid of settings and writes a table, plots and a page.
 
 mod augmentation;
-mod collection;
 mod columns;
 mod course;
 mod distance;
@@ -16,6 +15,7 @@ mod registry;
 pub mod reliability;
 mod reliability_page;
 pub mod relu;
+mod report;
 mod results;
 mod statistics;
 mod summary;
@@ -28,7 +28,6 @@ pub mod volume;
 pub mod zero_program;
 
 pub use augmentation::published_augmentation;
-pub use collection::report;
 pub use columns::{Columns, Value};
 pub use distance::Order;
 pub use experiment::{
@@ -38,6 +37,7 @@ pub use experiment::{
 pub use journal::{Record, read_records};
 pub use protocol::{FULL, Field, Protocol, read as read_protocol};
 pub use registry::{AnyExperiment, EXPERIMENTS, Entry, Images, find};
+pub use report::report;
 pub use results::Row;
 pub use summary::Cell;
 pub use table::{Column, Table};

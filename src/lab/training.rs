@@ -95,14 +95,8 @@ pub struct TrainingUnit {
     seed: u64,
 }
 
-impl TrainingUnit {
-    /// 24 is what the published tables call mixed precision.
-    fn bits(&self) -> u32 {
-        bits(&self.precision)
-    }
-}
-
-fn bits(precision: &Precision) -> u32 {
+/// 24 is what the published tables call mixed precision.
+pub(super) fn bits(precision: &Precision) -> u32 {
     if precision.is_mixed() { 24 } else { precision.storage.bits() }
 }
 
@@ -137,6 +131,12 @@ pub fn published() -> Vec<Published> {
     csv::Reader::from_reader(text.as_bytes()).deserialize().map(|row| row.expect("a row of ours")).collect()
 }
 
+/// Those of beta 0, for which the learning rates were tuned, by precision.
+pub(super) fn tuned(network: &str, optimizer: &str) -> Vec<Published> {
+    let same = |p: &Published| p.network == network && p.optimizer == optimizer && p.beta == 0.0;
+    published().into_iter().filter(same).collect()
+}
+
 impl Training {
     /// With its protocol chosen. Errors: [`crate::Error::InvalidArgument`], [`crate::Error::NotFound`] for an unknown network.
     pub fn create(protocol: TrainingProtocol, images: Images) -> Result<Training> {
@@ -162,15 +162,12 @@ impl Training {
 
     /// The published learning rate, else one that trains: 0.01 for SGD, 0.001 for Adam.
     fn learning_rate_of(&self, unit: &TrainingUnit) -> f64 {
-        let tuned = || {
-            let same = |p: &&Published| {
-                p.network == unit.network && p.optimizer == unit.optimizer.to_string() && p.beta == 0.0
-            };
-            let rows = published();
-            let exact = rows.iter().filter(same).find(|p| p.bits == unit.bits());
-            exact.or(rows.iter().find(same)).map(|p| p.learning_rate)
+        let published = || {
+            let rows = tuned(&unit.network, &unit.optimizer.to_string());
+            let exact = rows.iter().find(|p| p.bits == bits(&unit.precision));
+            exact.or(rows.first()).map(|p| p.learning_rate)
         };
-        self.learning_rate.or_else(tuned).unwrap_or(match unit.optimizer {
+        self.learning_rate.or_else(published).unwrap_or(match unit.optimizer {
             Algorithm::Sgd => 0.01,
             Algorithm::Adam => 0.001,
         })
@@ -215,7 +212,7 @@ impl Experiment for Training {
             .with("augmentation", format!("{:?}", self.augmentation))
             .with("network", unit.network.as_str())
             .with("precision", unit.precision.to_string())
-            .with("bits", u64::from(unit.bits()))
+            .with("bits", u64::from(bits(&unit.precision)))
             .with("optimizer", unit.optimizer.to_string())
             .with("composition", unit.composition.to_string())
             .with("beta", unit.beta)

@@ -1,4 +1,4 @@
-//! One report over any files of results.
+//! One page over any files of results.
 
 use std::fs;
 use std::path::{Path, PathBuf};
