@@ -11,7 +11,8 @@ use tiebreak::lab::relu::Relu;
 use tiebreak::lab::thresholds::{Compared, Thresholds};
 use tiebreak::lab::training::{Algorithm, Training};
 use tiebreak::lab::volume::{Volume, VolumeCell};
-use tiebreak::lab::{Experiment, Order, Outcome, RunOptions, TABLE, run};
+use tiebreak::lab::zero_program::ZeroProgram;
+use tiebreak::lab::{Experiment, Order, Outcome, RunOptions, TABLE, report, run};
 use tiebreak::net::Initialization;
 use tiebreak::{Composition, DType, Device, Engine, EngineOptions, Precision};
 
@@ -193,4 +194,30 @@ fn an_epoch_of_skipped_steps_with_finite_losses_goes_on() {
     let [skipped, losses] = ["skipped_steps", "train_loss"].map(|name| column(&outcome, &[], name));
     assert_eq!((skipped[0], losses.len()), (1.0, 2), "{skipped:?}");
     assert!(losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+}
+
+#[test]
+fn results_of_several_folders_are_one_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |name: &str| dir.path().join(name);
+    run_in(&folder("zero"), &ZeroProgram::default(), 1);
+    let norm = Thresholds { orders: vec![Order::Fixed], ..thresholds(Compared::NormPool) };
+    run_in(&folder("norm"), &norm, 1);
+    let page = |paths: &[&str], out: &str| {
+        let paths: Vec<_> = paths.iter().map(|name| folder(name)).collect();
+        report(&paths, &folder(out), "All").map(|path| std::fs::read_to_string(path).unwrap())
+    };
+    let both = page(&["norm", "zero"], "both").unwrap();
+    // In the order of the paper, whatever that of the folders.
+    let places = ["<h1>All</h1>", "id=\"part-0\"", "-1.5 at t = 0", "id=\"part-1\"", "norm pooling</h2>"];
+    let places = places.map(|part| both.find(part).unwrap_or_else(|| panic!("{part}")));
+    assert!(places.is_sorted(), "{places:?}");
+    assert!(folder("both").join("plots/01.svg").is_file());
+    // What occurs twice counts once; a file does as well as its folder.
+    assert_eq!(page(&["zero", "norm", "zero/units.jsonl"], "again").unwrap(), both);
+    let foreign = std::fs::read_to_string(folder("zero").join("units.jsonl")).unwrap();
+    std::fs::write(folder("units.jsonl"), foreign.replace("zero_program", "one_program")).unwrap();
+    let error = page(&["units.jsonl"], "none").unwrap_err().to_string();
+    assert!(error.contains("`one_program`") && error.contains("zero_program, ties"), "{error}");
+    assert!(page(&["missing"], "none").is_err() && !folder("none").exists());
 }

@@ -233,24 +233,25 @@ pub fn write_tables(out: &Path, records: &[Record]) -> Result<()> {
 
 /// The page, and each of its pictures by itself.
 pub fn write_page(out: &Path, page: &Page) -> Result<()> {
-    let plots = out.join("plots");
-    fs::create_dir_all(&plots).map_err(|e| Error::io(&plots, e))?;
-    let drawings = page.figures.iter().flat_map(|figure| &figure.drawings);
-    for (i, drawing) in drawings.enumerate() {
-        write_drawing(&plots, i + 1, drawing)?;
-    }
-    whole_file::write(&out.join(REPORT), render(page).as_bytes())
+    whole_file::write(&out.join(REPORT), render(page).as_bytes())?;
+    write_drawings(out, std::slice::from_ref(page))
 }
 
-/// A drawing by its number, for a paper.
-pub(super) fn write_drawing(plots: &Path, number: usize, drawing: &str) -> Result<()> {
-    whole_file::write(&plots.join(format!("{number:02}.svg")), drawing.as_bytes())?;
-    #[cfg(feature = "png")]
-    {
-        // 300 dots an inch at the width of a column.
-        const WIDTH: u32 = 1050;
-        let png = crate::report::png::png(drawing, WIDTH)?;
-        whole_file::write(&plots.join(format!("{number:02}.png")), &png)?;
+/// The pictures of pages by their numbers, for a paper. To be written last: a system without fonts has no PNGs.
+pub(super) fn write_drawings(out: &Path, pages: &[Page]) -> Result<()> {
+    let plots = out.join("plots");
+    fs::create_dir_all(&plots).map_err(|e| Error::io(&plots, e))?;
+    let drawings = pages.iter().flat_map(|page| &page.figures).flat_map(|figure| &figure.drawings);
+    for (i, drawing) in drawings.enumerate() {
+        let number = i + 1;
+        whole_file::write(&plots.join(format!("{number:02}.svg")), drawing.as_bytes())?;
+        #[cfg(feature = "png")]
+        {
+            // 300 dots an inch at the width of a column.
+            const WIDTH: u32 = 1050;
+            let png = crate::report::png::png(drawing, WIDTH)?;
+            whole_file::write(&plots.join(format!("{number:02}.png")), &png)?;
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::experiment::{REPORT, write_drawing};
+use super::experiment::{REPORT, write_drawings};
 use super::journal::{Record, read_records};
 use super::registry::{EXPERIMENTS, find};
 use super::statistics::distinct;
@@ -37,13 +37,9 @@ pub fn report(paths: &[PathBuf], out: &Path, title: &str) -> Result<PathBuf> {
             pages.push((entry.page)(&group)?);
         }
     }
-    let plots = out.join("plots");
-    fs::create_dir_all(&plots).map_err(|e| Error::io(&plots, e))?;
-    let drawings = pages.iter().flat_map(|page| &page.figures).flat_map(|figure| &figure.drawings);
-    for (i, drawing) in drawings.enumerate() {
-        write_drawing(&plots, i + 1, drawing)?;
-    }
+    fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
     let path = out.join(REPORT);
     whole_file::write(&path, render_all(title, &pages).as_bytes())?;
+    write_drawings(out, &pages)?;
     Ok(path)
 }

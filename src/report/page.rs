@@ -85,7 +85,7 @@ p,li,figcaption,dd{max-width:46rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:0 0 1.4rem}
 p.caption{color:#444;margin:.4rem 0 .3rem}
 th,td{padding:.28rem .8rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap;vertical-align:top}
-thead th{border-bottom:2px solid #555}
+thead th{border-bottom:2px solid #555;white-space:normal;vertical-align:bottom}
 th:first-child{text-align:left}
 th button{font:inherit;font-weight:600;color:inherit;background:none;border:0;padding:0;text-align:inherit;cursor:pointer}
 th[aria-sort=ascending] button::after{content:' \\25B2'}
