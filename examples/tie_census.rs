@@ -8,7 +8,7 @@ use clap::builder::RangedU64ValueParser;
 use indicatif::ProgressBar;
 use tiebreak::data::{self, Batches, Split, synthetic};
 use tiebreak::net::{CensusEntry, LayerCensus, Network, NetworkOptions, TieCount, zoo};
-use tiebreak::{Device, Engine, EngineOptions, Precision};
+use tiebreak::{Convention, Device, Engine, EngineOptions, Precision};
 
 const ABOUT: &str = "Counts how often a network stands on its kinks, layer by layer.
 
@@ -40,6 +40,10 @@ struct Args {
     /// Arithmetic: 16, 32, 64, mixed, bf16, e5m2 ...
     #[arg(long, value_delimiter = ',', default_value = "16,32", value_name = "LIST")]
     precision: Vec<Precision>,
+    /// What a framework computes at the kinks, which decides where ties are alive: pytorch, jax, tensorflow, candle, mlpack,
+    /// theano, cudnn-random
+    #[arg(long, default_value = "pytorch", value_name = "NAME")]
+    kinks: Convention,
     #[arg(long, default_value_t = 128, value_name = "N", value_parser = positive())]
     batch_size: usize,
     /// Mini-batches to count, in the order of the files
@@ -89,6 +93,7 @@ fn census(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         let initialization = zoo::published_initialization(&args.network, options.variant)?;
         let network_options = NetworkOptions { precision, seed: args.seed, initialization };
         let mut network = Network::with_options(&engine, &graph, &network_options)?;
+        network.set_kinks(args.kinks);
         if let Some(path) = &args.weights {
             network.load(path, true)?;
         }

@@ -81,8 +81,8 @@ typedef struct tb_experiment tb_experiment;
 typedef struct tb_experiment_result tb_experiment_result;
 
 /**
- * The layers of a network to be, and the shapes between them. Created by `tb_graph_create` or `tb_graph_from_zoo`,
- * given back by `tb_graph_free`.
+ * The layers of a network to be, and the shapes between them. Created by `tb_graph_create`, `tb_graph_from_zoo` or
+ * `tb_graph_from_json`, given back by `tb_graph_free`.
  *
  * Layers are added one by one, each on the nodes of earlier ones; the last one added is the output. A network takes
  * a copy: the graph may be freed, or go on growing, afterwards.
@@ -472,6 +472,55 @@ typedef struct tb_pool2d_options {
 } tb_pool2d_options;
 
 /**
+ * How often the windows of a max pooling stand on a kink, and how often rounding would put them there; filled by
+ * `tb_maxpool2d_diagnose`.
+ */
+typedef struct tb_maxpool2d_diagnosis {
+    /**
+     * `sizeof(tb_maxpool2d_diagnosis)`; set by the caller.
+     */
+    size_t struct_size;
+    /**
+     * All windows: the sum of the next four.
+     */
+    uint64_t windows;
+    /**
+     * Windows that hold a NaN.
+     */
+    uint64_t nan;
+    /**
+     * Windows whose maximum one element attains.
+     */
+    uint64_t untied;
+    /**
+     * Windows with several such elements whose maximum is 0.
+     */
+    uint64_t tied_at_zero;
+    /**
+     * Windows with several such elements whose maximum is not 0.
+     */
+    uint64_t tied_elsewhere;
+    /**
+     * Tied windows where the choice can matter: they receive a gradient that is not 0.
+     */
+    uint64_t alive;
+    /**
+     * Windows whose maximum rounding to f16 is expected to make equal to the largest element below it: the sum of
+     * max(0, 1 - lead / ulp) over the windows, tied or not, with the lead of the maximum over that element and the
+     * distance ulp of the numbers of f16 around the maximum.
+     */
+    double predicted_ties_f16;
+    /**
+     * The same for bfloat16.
+     */
+    double predicted_ties_bf16;
+    /**
+     * The same for f32.
+     */
+    double predicted_ties_f32;
+} tb_maxpool2d_diagnosis;
+
+/**
  * Scalars of a batch normalisation, as PyTorch's `torch.nn.BatchNorm2d`; `tb_batchnorm_options_init` sets the
  * defaults.
  */
@@ -814,7 +863,7 @@ typedef struct tb_comparison {
      */
     double losses[2];
     /**
-     * 1 where one forward pass served both, 0 where a coupled composition needed its own.
+     * 1 where one forward pass served both, 0 where the composition coupled or forward needed its own.
      */
     int32_t shared_forward;
 } tb_comparison;
@@ -918,6 +967,46 @@ typedef struct tb_census_entry {
      */
     uint64_t nonzero_alive;
 } tb_census_entry;
+
+/**
+ * The windows of one max pooling by the cause of their tie; filled by `tb_network_tie_classes`.
+ */
+typedef struct tb_tie_classes {
+    /**
+     * `sizeof(tb_tie_classes)`; set by the caller, of an array in the first.
+     */
+    size_t struct_size;
+    /**
+     * The layer; its first 127 bytes.
+     */
+    char layer[128];
+    /**
+     * All windows: the sum of the next five.
+     */
+    uint64_t windows;
+    /**
+     * Windows that hold a NaN.
+     */
+    uint64_t nan;
+    /**
+     * Windows whose maximum one element attains: there is nothing to choose.
+     */
+    uint64_t untied;
+    /**
+     * Tied windows of which no tied element passes a gradient on through the ReLU before: no choice can be seen.
+     */
+    uint64_t masked;
+    /**
+     * Tied windows whose tied elements are all the same function of the weights, on the branches that the run took: they
+     * see the same pixels through the same active ReLUs and maxima, and are equal in any arithmetic. What a choice does
+     * cancels in the gradients of weights, but for rounding.
+     */
+    uint64_t structural;
+    /**
+     * The other tied windows: rounding has made them tie, or chance. A choice changes the gradient.
+     */
+    uint64_t accidental;
+} tb_tie_classes;
 
 /**
  * Bytes that a run needs on the engine that runs the network; filled by `tb_network_memory_plan`.
@@ -1534,6 +1623,21 @@ typedef struct tb_schedule {
 #define TB_JACOBIAN_RANDOM 4
 
 /**
+ * g to the first of A in column-major order: mlpack.
+ */
+#define TB_JACOBIAN_FIRST_COLUMN 5
+
+/**
+ * g to each of A, which is no Jacobian of the maximum: Theano.
+ */
+#define TB_JACOBIAN_ALL 6
+
+/**
+ * g k / n to each of A, n the elements of a window, also where k = 1, which is no Jacobian of the maximum: candle.
+ */
+#define TB_JACOBIAN_SCALED 7
+
+/**
  * The forward is the maximum; the backward multiplies g once by a coefficient formed in f64.
  */
 #define TB_COMPOSITION_EXACT 0
@@ -1547,6 +1651,11 @@ typedef struct tb_schedule {
  * The published program, operation by operation in the storage type: its forward is not the maximum.
  */
 #define TB_COMPOSITION_COUPLED 2
+
+/**
+ * The forward of the published program, the backward of `TB_JACOBIAN_NATIVE`.
+ */
+#define TB_COMPOSITION_FORWARD 3
 
 /**
  * Stochastic gradient descent: `torch.optim.SGD`.
@@ -1862,7 +1971,8 @@ tb_status tb_pool2d_output_shape(const int64_t *x_shape,
  *
  * @param x          `[N, C, H, W]`
  * @param options    NULL for the defaults: 2x2, stride 2
- * @param kink       a choice of kind `TB_KINK_MAXPOOL`: only `TB_COMPOSITION_COUPLED` changes y; NULL: native
+ * @param kink       a choice of kind `TB_KINK_MAXPOOL`: only `TB_COMPOSITION_COUPLED` and `_FORWARD` change y; NULL:
+ *                   native
  * @param y          out: `[N, C, OH, OW]`
  * @param ties       out: `ties_size` bytes
  * @param ties_size  as `tb_pool2d_output_shape` gives it; `TB_TIES_TENSOR` where ties is a `tb_tensor` of so many bytes
@@ -1893,6 +2003,23 @@ tb_status tb_maxpool2d_backward(const struct tb_engine *engine,
                                 const struct tb_pool2d_options *options,
                                 const struct tb_kink *kink,
                                 const struct tb_view_mut *gx);
+
+/**
+ * How often the windows of a max pooling of the caller's own layer tie, and how often they would in narrower arithmetic.
+ * The leads that the predictions follow from are those over the reals, but for 1e-16, where x was computed in f64. Counted
+ * on the host, whichever engine it is.
+ *
+ * @param x          `[N, C, H, W]`
+ * @param gy         `[N, C, OH, OW]`, the gradient of the output, whose zeros `alive` leaves out; NULL: `alive` is of all
+ *                   tied windows
+ * @param options    NULL for the defaults: 2x2, stride 2
+ * @param diagnosis  in: `struct_size`; out: the rest
+ */
+tb_status tb_maxpool2d_diagnose(const struct tb_engine *engine,
+                                const struct tb_view *x,
+                                const struct tb_view *gy,
+                                const struct tb_pool2d_options *options,
+                                struct tb_maxpool2d_diagnosis *diagnosis);
 
 /**
  * Norm pooling: y = sqrt(sum of x_i^2) over each window, with the roundings of the published program, so that f16
@@ -2325,6 +2452,34 @@ tb_status tb_graph_from_zoo(const char *name,
                             struct tb_graph **graph);
 
 /**
+ * Creates a graph from its description, a JSON object such as
+ * `{"input": [1, 8, 8], "layers": [{"name": "pool", "type": "maxpool2d", "kernel": 2}, {"name": "flat", "type": "flatten"},
+ * {"name": "head", "type": "linear", "out_features": 10}]}`.
+ *
+ * `input` is `[C, H, W]`. A layer reads the one before it, or those named by `inputs`, of which `add` has two and `concat`
+ * any number; the network's input is called "input". Types and their fields: `conv2d` (out_channels, kernel, stride 1,
+ * padding 0, dilation 1, groups 1, bias true), `linear` (out_features, bias true), `batchnorm` (eps 1e-5, momentum 0.1),
+ * `maxpool2d`, `avgpool2d`, `norm_pool2d` (kernel, stride: the kernel, padding 0), `relu`, `flatten`, `add`, `concat`,
+ * `dropout` (p). A kernel, stride, padding or dilation is a number or `[height, width]`.
+ *
+ * @param description  NUL-terminated UTF-8
+ * @param graph        out: the handle; free it with `tb_graph_free`. NULL on failure.
+ * @return `TB_STATUS_INVALID_ARGUMENT`, `TB_STATUS_SHAPE_MISMATCH` or `TB_STATUS_NOT_FOUND` with the name of the layer
+ *         that is wrong
+ */
+tb_status tb_graph_from_json(const char *description,
+                             struct tb_graph **graph);
+
+/**
+ * The description of a graph, as `tb_graph_from_json` reads it.
+ *
+ * @param text  out: NUL-terminated UTF-8, cut where `room` ends; NULL where room is 0
+ * @param room  bytes at text
+ * @param size  out: bytes that the whole text takes, with its NUL
+ */
+tb_status tb_graph_to_json(const struct tb_graph *graph, char *text, size_t room, size_t *size);
+
+/**
  * Frees a graph. NULL is nothing to do; a handle freed before is `TB_STATUS_INVALID_HANDLE`.
  */
 tb_status tb_graph_free(struct tb_graph *graph);
@@ -2595,6 +2750,14 @@ tb_status tb_network_set_kink(const struct tb_network *network,
                               const struct tb_kink *kink);
 
 /**
+ * Chooses what a framework computes, at every kink layer, from the next run on.
+ *
+ * @param convention  "pytorch", "jax", "tensorflow", "candle", "mlpack", "theano" or "cudnn-random"
+ * @return `TB_STATUS_INVALID_ARGUMENT` for another name
+ */
+tb_status tb_network_set_kinks(const struct tb_network *network, const char *convention);
+
+/**
  * The present choice at a kink layer.
  *
  * @param layer  its name
@@ -2685,6 +2848,14 @@ tb_status tb_network_write_buffer(const struct tb_network *network,
                                   const struct tb_view *values);
 
 /**
+ * Takes over parameters and buffers of another network of the same graph, each rounded to `parameter_dtype`.
+ *
+ * @param from  another network, which stays as it is; of any precision, on any engine
+ * @return `TB_STATUS_INVALID_ARGUMENT` for the same network or one of another graph
+ */
+tb_status tb_network_copy_state(const struct tb_network *network, const struct tb_network *from);
+
+/**
  * Logits of a batch.
  *
  * @param x       `[N, C, H, W]` of the network's dtype
@@ -2713,7 +2884,7 @@ tb_status tb_network_loss_and_gradients(const struct tb_network *network,
  * `tb_network_loss_and_gradients`.
  *
  * @return `TB_STATUS_UNSUPPORTED` where there are none, where parameters have changed since (a training step does
- *         that), or where a choice is coupled and would have made others
+ *         that), or where a choice is coupled or forward and would have made others
  */
 tb_status tb_network_backward(const struct tb_network *network);
 
@@ -2761,7 +2932,7 @@ tb_status tb_network_read_activation(const struct tb_network *network,
 
 /**
  * Gradients under the present choices against those under each of several alternatives, on one stored forward pass,
- * but for coupled compositions, which need their own. An alternative is the present choices with some replaced; those
+ * but for the compositions coupled and forward, which need their own. An alternative is the present choices with some replaced; those
  * of one alternative count together. Afterwards choices, gradients and stored activations are the present ones'. After
  * an error of the device, gradients may be those of another choice: run `tb_network_loss_and_gradients` again.
  *
@@ -2787,6 +2958,26 @@ tb_status tb_network_compare(const struct tb_network *network,
                              size_t comparison_count,
                              struct tb_difference *differences,
                              size_t difference_count);
+
+/**
+ * As `tb_network_compare`, on the stored forward pass, such as one that `tb_network_replay` took over: no alternative may
+ * have another one.
+ *
+ * @param choices           what replaces present choices
+ * @param choice_count      how many
+ * @param comparisons       in: `struct_size` of the first; out: one for each alternative
+ * @param comparison_count  number of alternatives, at least 1
+ * @param differences       in: `struct_size` of the first; out: as of `tb_network_compare`; NULL where they are not wanted
+ * @param difference_count  `comparison_count` times `parameter_count` of `tb_network_info`; 0 with NULL
+ * @return `TB_STATUS_UNSUPPORTED` as of `tb_network_backward`, for an alternative too
+ */
+tb_status tb_network_compare_stored(const struct tb_network *network,
+                                    const struct tb_choice *choices,
+                                    size_t choice_count,
+                                    struct tb_comparison *comparisons,
+                                    size_t comparison_count,
+                                    struct tb_difference *differences,
+                                    size_t difference_count);
 
 /**
  * Norms of the gradients that the last backward pass left, taken on the device.
@@ -2818,6 +3009,40 @@ tb_status tb_network_census(const struct tb_network *network,
                             size_t label_count,
                             struct tb_census_entry *entries,
                             size_t entry_count);
+
+/**
+ * Why the windows of each max pooling tied in the last `tb_network_loss_and_gradients`. Where `room` is 0 the layers are
+ * counted alone.
+ *
+ * @param entries  in: `struct_size` of the first; out: for each max pooling in the order of the layers, as many as there
+ *                 is room for; NULL where room is 0
+ * @param room     number of structs at entries
+ * @param count    out: number of max poolings; those beyond `room` were not written
+ * @return `TB_STATUS_UNSUPPORTED` where no forward pass is stored, or no backward pass needs what a max pooling would store:
+ *         there are no parameters before it, or it has no part in the output
+ */
+tb_status tb_network_tie_classes(const struct tb_network *network,
+                                 struct tb_tie_classes *entries,
+                                 size_t room,
+                                 size_t *count);
+
+/**
+ * Takes over the forward pass of the last `tb_network_loss_and_gradients` of another network of the same graph: weights,
+ * activations, tie sets and batch statistics, converted to this network's dtypes. `tb_network_backward` and
+ * `tb_network_compare_stored` then differentiate, in this network's arithmetic, what the other has computed. With f64 here
+ * that tells two causes of a difference between choices apart: one that vanishes was rounding of the other's backward pass,
+ * one that stays is there over the reals, on the branches that the other took.
+ *
+ * The loss is computed anew from the other's logits. Gradients are those of the next backward pass.
+ *
+ * @param recorded  another network, which stays as it is; of any precision, on any engine
+ * @param loss      out: the mean cross-entropy
+ * @return `TB_STATUS_INVALID_ARGUMENT` for the same network or one of another graph, `TB_STATUS_UNSUPPORTED` where
+ *         recorded has stored nothing since its parameters changed
+ */
+tb_status tb_network_replay(const struct tb_network *network,
+                            const struct tb_network *recorded,
+                            double *loss);
 
 /**
  * What a run of one batch size would need, an optimizer's state apart; nothing is allocated.

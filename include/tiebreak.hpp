@@ -102,12 +102,16 @@ enum class Jacobian : tb_jacobian {
     minimal = TB_JACOBIAN_MINIMAL,
     beta = TB_JACOBIAN_BETA,
     random = TB_JACOBIAN_RANDOM,
+    first_column = TB_JACOBIAN_FIRST_COLUMN,
+    all = TB_JACOBIAN_ALL,
+    scaled = TB_JACOBIAN_SCALED,
 };
 
 enum class Composition : tb_composition {
     exact = TB_COMPOSITION_EXACT,
     split = TB_COMPOSITION_SPLIT,
     coupled = TB_COMPOSITION_COUPLED,
+    forward = TB_COMPOSITION_FORWARD,
 };
 
 enum class Algorithm : tb_algorithm {
@@ -609,7 +613,7 @@ struct Kink {
           alpha(k.alpha),
           at_zero(k.at_zero) {}
 
-    /// MaxPool: native, last or minimal.
+    /// MaxPool: native, last, minimal, first_column, all or scaled.
     static Kink maxpool(Jacobian chosen) {
         Kink k;
         k.kind = KinkKind::maxpool;
@@ -968,6 +972,7 @@ using MemoryPlan = tb_memory_plan;
 using StepReport = tb_step_report;
 using EpochReport = tb_epoch_report;
 using Work = tb_work;
+using MaxPool2dDiagnosis = tb_maxpool2d_diagnosis;
 
 /// See tb_engine_properties.
 struct EngineProperties {
@@ -1095,6 +1100,12 @@ struct CensusEntry {
     std::uint64_t zero, zero_alive, nonzero, nonzero_alive;
 };
 
+/// See tb_tie_classes.
+struct TieClasses {
+    std::string layer;
+    std::uint64_t windows, nan, untied, masked, structural, accidental;
+};
+
 /// See tb_experiment_properties.
 struct ExperimentProperties {
     std::string name, about;
@@ -1196,6 +1207,56 @@ inline Result<Pool2dOutput> pool2d_output_shape(const Shape& x, const Pool2dOpti
     return detail::finish(std::move(error), Pool2dOutput{Span<const std::int64_t>(y), ties});
 }
 
+namespace detail {
+
+/// Alternatives as C has them; points into them and into itself.
+struct Choices {
+    std::vector<tb_kink> kinks;
+    std::vector<tb_choice> list;
+
+    explicit Choices(const std::vector<std::vector<Choice>>& alternatives) {
+        for (const auto& alternative : alternatives) {
+            for (const auto& choice : alternative) kinks.push_back(choice.kink.c());
+        }
+        for (std::size_t i = 0; i < alternatives.size(); i++) {
+            for (const auto& choice : alternatives[i]) {
+                tb_choice c{};
+                c.alternative = i;
+                c.layer = choice.layer ? choice.layer->c_str() : nullptr;
+                c.kink = &kinks[list.size()];
+                list.push_back(c);
+            }
+        }
+    }
+    Choices(const Choices&) = delete;
+    Choices& operator=(const Choices&) = delete;
+};
+
+/// Where comparisons go, with the differences of every parameter.
+struct Compared {
+    std::vector<tb_comparison> comparisons;
+    std::vector<tb_difference> differences;
+
+    Compared(std::size_t count, std::size_t parameters)
+        : comparisons(sized<tb_comparison>(count)), differences(sized<tb_difference>(count * parameters)) {}
+
+    std::vector<Comparison> read(std::size_t parameters) const {
+        std::vector<Comparison> result;
+        for (std::size_t i = 0; i < comparisons.size(); i++) {
+            const auto& c = comparisons[i];
+            result.push_back(
+                {c.l1, c.l2, c.linf, c.differing, {c.losses[0], c.losses[1]}, c.shared_forward != 0, {}});
+            for (std::size_t j = 0; j < parameters; j++) {
+                const auto& d = differences[i * parameters + j];
+                result.back().differences.push_back({d.name, d.l1, d.l2, d.linf, d.differing});
+            }
+        }
+        return result;
+    }
+};
+
+}  // namespace detail
+
 // ---- Objects --------------------------------------------------------------------------------------------------
 
 /// Runs operators and networks; see tb_engine. Operators take tensors of the caller, inputs before outputs.
@@ -1262,6 +1323,15 @@ class Engine {
                                    const Pool2dOptions& options = {}, const Kink& kink = {}) const;
     Result<void> maxpool2d_backward(const View& gy, const Tensor& ties, const ViewMut& gx,
                                     const Pool2dOptions& options = {}, const Kink& kink = {}) const;
+
+    /// How often the windows tie, and how often they would in narrower arithmetic; `gy`: the gradient of the output, whose
+    /// zeros `alive` leaves out.
+    Result<MaxPool2dDiagnosis> maxpool2d_diagnose(const View& x, const View& gy = {},
+                                                  const Pool2dOptions& options = {}) const {
+        auto diagnosis = detail::sized<tb_maxpool2d_diagnosis>();
+        auto error = TIEBREAK_CALL(tb_maxpool2d_diagnose, handle(), x, gy, options, &diagnosis);
+        return detail::finish(std::move(error), diagnosis);
+    }
 
     Result<void> norm_pool2d_forward(const View& x, const ViewMut& y, const Pool2dOptions& options = {}) const {
         return detail::finish(TIEBREAK_CALL(tb_norm_pool2d_forward, handle(), x, options, y));
@@ -1592,6 +1662,21 @@ class Graph {
         return detail::finish(std::move(error), Graph(handle));
     }
 
+    /// Of a description; see tb_graph_from_json.
+    static Result<Graph> from_json(const std::string& description) {
+        tb_graph* handle = nullptr;
+        auto error = TIEBREAK_CALL(tb_graph_from_json, description, &handle);
+        return detail::finish(std::move(error), Graph(handle));
+    }
+    /// The description that from_json reads.
+    Result<std::string> to_json() const {
+        std::size_t size = 0;
+        auto error = TIEBREAK_CALL(tb_graph_to_json, handle(), nullptr, std::size_t{0}, &size);
+        std::vector<char> text(size + 1);
+        if (!error) error = TIEBREAK_CALL(tb_graph_to_json, handle(), text.data(), text.size(), &size);
+        return detail::finish(std::move(error), std::string(text.data()));
+    }
+
     Result<GraphProperties> info() const {
         auto p = detail::sized<tb_graph_properties>();
         auto error = TIEBREAK_CALL(tb_graph_info, handle(), &p);
@@ -1719,6 +1804,11 @@ class Network {
     Result<void> set_kink(const Kink& kink) const {
         return detail::finish(TIEBREAK_CALL(tb_network_set_kink, handle(), nullptr, kink));
     }
+    /// What a framework computes, at every kink layer: "pytorch", "jax", "tensorflow", "candle", "mlpack", "theano" or
+    /// "cudnn-random".
+    Result<void> set_kinks(const std::string& convention) const {
+        return detail::finish(TIEBREAK_CALL(tb_network_set_kinks, handle(), convention));
+    }
     Result<Kink> kink(const std::string& layer) const {
         auto k = detail::sized<tb_kink>();
         auto error = TIEBREAK_CALL(tb_network_kink, handle(), layer, &k);
@@ -1791,36 +1881,35 @@ class Network {
         if (auto error = TIEBREAK_CALL(tb_network_info, handle(), &p)) {
             return detail::finish(std::move(error), std::vector<Comparison>());
         }
-        std::vector<tb_kink> kinks;
-        std::vector<tb_choice> choices;
-        for (const auto& alternative : alternatives) {
-            for (const auto& choice : alternative) kinks.push_back(choice.kink.c());
-        }
-        for (std::size_t i = 0; i < alternatives.size(); i++) {
-            for (const auto& choice : alternatives[i]) {
-                tb_choice c{};
-                c.alternative = i;
-                c.layer = choice.layer ? choice.layer->c_str() : nullptr;
-                c.kink = &kinks[choices.size()];
-                choices.push_back(c);
-            }
-        }
-        auto comparisons = detail::sized<tb_comparison>(alternatives.size());
-        auto differences = detail::sized<tb_difference>(alternatives.size() * p.parameter_count);
-        auto error = TIEBREAK_CALL(tb_network_compare, handle(), x, labels.data(), labels.size(), choices.data(),
-                                   choices.size(), comparisons.data(), comparisons.size(), differences.data(),
-                                   differences.size());
-        std::vector<Comparison> result;
-        for (std::size_t i = 0; !error && i < comparisons.size(); i++) {
-            const auto& c = comparisons[i];
-            result.push_back(
-                {c.l1, c.l2, c.linf, c.differing, {c.losses[0], c.losses[1]}, c.shared_forward != 0, {}});
-            for (std::size_t j = 0; j < p.parameter_count; j++) {
-                const auto& d = differences[i * p.parameter_count + j];
-                result.back().differences.push_back({d.name, d.l1, d.l2, d.linf, d.differing});
-            }
-        }
+        detail::Choices chosen(alternatives);
+        detail::Compared compared(alternatives.size(), p.parameter_count);
+        auto error = TIEBREAK_CALL(tb_network_compare, handle(), x, labels.data(), labels.size(), chosen.list.data(),
+                                   chosen.list.size(), compared.comparisons.data(), compared.comparisons.size(),
+                                   compared.differences.data(), compared.differences.size());
+        auto result = error ? std::vector<Comparison>() : compared.read(p.parameter_count);
         return detail::finish(std::move(error), std::move(result));
+    }
+    /// As compare, on the stored forward pass, such as one that replay took over.
+    Result<std::vector<Comparison>> compare_stored(const std::vector<std::vector<Choice>>& alternatives) const {
+        auto p = detail::sized<tb_network_properties>();
+        if (auto error = TIEBREAK_CALL(tb_network_info, handle(), &p)) {
+            return detail::finish(std::move(error), std::vector<Comparison>());
+        }
+        detail::Choices chosen(alternatives);
+        detail::Compared compared(alternatives.size(), p.parameter_count);
+        auto error = TIEBREAK_CALL(tb_network_compare_stored, handle(), chosen.list.data(), chosen.list.size(),
+                                   compared.comparisons.data(), compared.comparisons.size(),
+                                   compared.differences.data(), compared.differences.size());
+        auto result = error ? std::vector<Comparison>() : compared.read(p.parameter_count);
+        return detail::finish(std::move(error), std::move(result));
+    }
+
+    /// Takes over the forward pass of the last loss_and_gradients of another network of the same graph: backward and
+    /// compare_stored then differentiate, in this network's arithmetic, what that has computed. The loss.
+    Result<double> replay(const Network& recorded) const {
+        double loss = 0;
+        auto error = TIEBREAK_CALL(tb_network_replay, handle(), recorded.handle(), &loss);
+        return detail::finish(std::move(error), loss);
     }
 
     /// Of the gradient of each parameter.
@@ -1853,6 +1942,22 @@ class Network {
         return detail::finish(std::move(error), std::move(result));
     }
 
+    /// Why the windows of each max pooling tied in the last loss_and_gradients.
+    Result<std::vector<TieClasses>> tie_classes() const {
+        std::size_t count = 0;
+        std::vector<tb_tie_classes> found;
+        auto error = TIEBREAK_CALL(tb_network_tie_classes, handle(), nullptr, std::size_t{0}, &count);
+        if (!error && count > 0) {
+            found = detail::sized<tb_tie_classes>(count);
+            error = TIEBREAK_CALL(tb_network_tie_classes, handle(), found.data(), found.size(), &count);
+        }
+        std::vector<TieClasses> result;
+        for (const auto& c : found) {
+            result.push_back({c.layer, c.windows, c.nan, c.untied, c.masked, c.structural, c.accidental});
+        }
+        return detail::finish(std::move(error), std::move(result));
+    }
+
     Result<MemoryPlan> memory_plan(std::size_t batch, bool training) const {
         auto plan = detail::sized<tb_memory_plan>();
         auto error = TIEBREAK_CALL(tb_network_memory_plan, handle(), batch, training, &plan);
@@ -1865,6 +1970,10 @@ class Network {
         return detail::finish(std::move(error), work);
     }
 
+    /// Takes over parameters and buffers of another network of the same graph.
+    Result<void> copy_state(const Network& from) const {
+        return detail::finish(TIEBREAK_CALL(tb_network_copy_state, handle(), from.handle()));
+    }
     /// Parameters and buffers, as a safetensors file.
     Result<void> save(const std::string& path) const {
         return detail::finish(TIEBREAK_CALL(tb_network_save, handle(), path));

@@ -2,9 +2,10 @@
 // With A the set of the window, k its size, g its gradient in gy and rank r the position of i in A:
 //   FIRST: g where r = 0                      LAST: g where r = k - 1
 //   RANDOM: g where r is drawn                DIVIDE: fl(g / k)
+//   FIRST_COLUMN: g where i is the first of A in column-major order
 //   COEFFICIENTS: fl(g first[k]) where r = 0, else fl(g rest[k])
 //   TWO_BRANCHES: e = fl(fl(beta g) / k), and fl(e + fl((1 - beta) g)) where r = 0
-// A window with a NaN: FIRST and LAST give g to its last NaN, RANDOM to one of its NaNs, the others NaN to
+// A window with a NaN: FIRST, LAST and FIRST_COLUMN give g to its last NaN, RANDOM to one of its NaNs, the others NaN to
 // all of it.
 // With DISJOINT, where no windows overlap, a thread writes all that lies between the beginnings of two windows, each way;
 // otherwise one element.
@@ -18,8 +19,9 @@
 const FIRST: u32 = 0u;
 const LAST: u32 = 1u;
 const RANDOM: u32 = 2u;
-const DIVIDE: u32 = 3u;
-const COEFFICIENTS: u32 = 4u;
+const FIRST_COLUMN: u32 = 3u;
+const DIVIDE: u32 = 4u;
+const COEFFICIENTS: u32 = 5u;
 
 struct Params {
     len: u32, // N C H W, or N C cells_h cells_w with DISJOINT
@@ -78,6 +80,9 @@ fn gift(window: u32) -> Gift {
         case FIRST, LAST: {
             return Gift(spoilt, select(0u, count - 1u, nan || params.rule == LAST), g, 0.0);
         }
+        case FIRST_COLUMN: {
+            return Gift(spoilt, select(rank_of_first_column(window), count - 1u, nan), g, 0.0);
+        }
         case RANDOM: {
             let draw = philox(
                 vec4<u32>(window, 0u, params.site, params.step),
@@ -107,22 +112,41 @@ fn scaled(g: f32, coefficient: u32) -> f32 {
     return select(round_storage(product(g, factor, params.zero)), 0.0, factor == 0.0);
 }
 
+fn is_member(window: u32, bit: u32) -> bool {
+    return (member_word(window, bit / 32u) & (1u << (bit % 32u))) != 0u;
+}
+
+// How many members of a window lie before `bit`, in row-major order.
+fn rank_of(window: u32, bit: u32) -> u32 {
+    let own_word = bit / 32u;
+    var rank = countOneBits(member_word(window, own_word) & ((1u << (bit % 32u)) - 1u));
+    for (var word = 0u; word < own_word; word += 1u) {
+        rank += countOneBits(member_word(window, word));
+    }
+    return rank;
+}
+
+fn rank_of_first_column(window: u32) -> u32 {
+    for (var kw = 0u; kw < params.kernel_w; kw += 1u) {
+        for (var kh = 0u; kh < params.kernel_h; kh += 1u) {
+            let bit = kh * params.kernel_w + kw;
+            if (is_member(window, bit)) {
+                return rank_of(window, bit);
+            }
+        }
+    }
+    return 0u;
+}
+
 // What element `bit` of a window receives, rounded to T.
 fn contribution(from_window: Gift, window: u32, bit: u32) -> f32 {
     if (from_window.spoilt) {
         return params.nan;
     }
-    let own_word = bit / 32u;
-    let own_bit = 1u << (bit % 32u);
-    let members = member_word(window, own_word);
-    if ((members & own_bit) == 0u) {
+    if (!is_member(window, bit)) {
         return 0.0;
     }
-    var rank = countOneBits(members & (own_bit - 1u));
-    for (var word = 0u; word < own_word; word += 1u) {
-        rank += countOneBits(member_word(window, word));
-    }
-    return select(from_window.others, from_window.chosen, rank == from_window.place);
+    return select(from_window.others, from_window.chosen, rank_of(window, bit) == from_window.place);
 }
 
 @compute @workgroup_size(THREADS)

@@ -33,11 +33,11 @@ pub use dtype::DType;
 pub use engine::{
     AdamOptions, AdamState, Adapter, AdapterKind, BatchNormGradients, BatchNormOptions, BatchNormParameters,
     BatchStatistics, Device, DeviceMemory, DropoutOptions, Engine, EngineInfo, EngineOptions, LogLevel,
-    Logger, MemoryUse, Placement, RmsPropOptions, RmsPropState, RunningStatistics, SgdOptions, Work,
-    adapters,
+    Logger, MaxPool2dDiagnosis, MemoryUse, Placement, RmsPropOptions, RmsPropState, RunningStatistics,
+    SgdOptions, Work, adapters,
 };
 pub use error::{Error, Result, Status};
-pub use kink::{Composition, Kink, MaxPoolJacobian, MaxPoolKink, NormPoolKink, ReluKink};
+pub use kink::{Composition, Convention, Kink, MaxPoolJacobian, MaxPoolKink, NormPoolKink, ReluKink};
 pub use precision::{Accumulate, Format, Precision, ReductionOrder, Rounding, Simulated};
 pub use prefetch::Prefetch;
 pub use progress::{Listener, Progress};

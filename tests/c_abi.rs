@@ -350,6 +350,10 @@ fn train_lenet() {
         &["--jacobian", "beta", "--beta", "10"],
         &["--jacobian", "beta", "--beta", "10", "--composition", "split", "--precision", "16"],
         &["--jacobian", "beta", "--beta", "-3.5", "--composition", "coupled"],
+        &["--jacobian", "beta", "--beta", "10", "--composition", "forward"],
+        &["--jacobian", "first_column"],
+        &["--jacobian", "all"],
+        &["--jacobian", "scaled", "--precision", "64"],
     ] {
         let text = run(lenet(&path, &["--limit", "96", "--epochs", "1"]).args(arguments));
         assert!(text.contains("96 training and 96 test images"), "{text}");
@@ -364,7 +368,7 @@ fn train_lenet() {
         assert!(help.contains(option), "{help}");
     }
     for (arguments, complaint) in [
-        (&["--jacobian", "first"][..], "native last minimal beta random"),
+        (&["--jacobian", "first"][..], "native last minimal beta random first_column all scaled"),
         (&["--precision", "24"], "16, 32 or 64"),
         (&["--epochs", "0"], "--epochs"),
         (&["--beta", "nan"], "--beta"),

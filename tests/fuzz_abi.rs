@@ -64,6 +64,7 @@ tb_conv2d_backward_input gy=2,4,4,5 weight=4,3,2,2 gx=2,3,5,6
 tb_conv2d_backward_weight x=2,3,5,6 gy=2,4,4,5 gweight=4,3,2,2 gbias=4
 tb_maxpool2d_forward x=2,3,5,7 y=2,3,2,3 ties_size=36 kink.kind=0
 tb_maxpool2d_backward gy=2,3,2,3 gx=2,3,5,7 ties_size=36 kink.kind=0
+tb_maxpool2d_diagnose x=2,3,5,7 gy=2,3,2,3
 tb_norm_pool2d_forward x=2,3,5,7 y=2,3,2,3
 tb_norm_pool2d_backward x=2,3,5,7 y=2,3,2,3 gy=2,3,2,3 gx=2,3,5,7 kink.kind=2
 tb_avgpool2d_forward x=2,3,5,7 y=2,3,2,3
@@ -94,6 +95,7 @@ tb_tensor_write values=4
 tb_tensor_read values=4
 tb_dlpack_export view=2,3
 tb_graph_from_zoo name=lenet5
+tb_graph_from_json description={"input":[1,4,4],"layers":[{"name":"a","type":"relu"}]}
 tb_graph_conv2d name=* x=0 out_channels=2 options.kernel=1
 tb_graph_relu name=* x=0
 tb_graph_maxpool2d name=* x=0 options.kernel=1
@@ -108,6 +110,7 @@ tb_graph_add name=* a=0 b=0
 tb_graph_concat name=* input_count=2
 tb_network_create name=lenet5_bn
 tb_network_set_kink layer=features.2 kink.kind=0
+tb_network_set_kinks convention=mlpack
 tb_network_kink layer=features.2
 tb_network_read_parameter name=features.0.weight values=6,1,5,5
 tb_network_write_parameter name=features.0.weight values=6,1,5,5
@@ -120,6 +123,8 @@ tb_network_evaluate x=2,1,28,28 label_count=2
 tb_network_ties layer=features.6 counts_size=512
 tb_network_read_activation layer=classifier.4 values=2,84
 tb_network_compare x=2,1,28,28 label_count=2 choice_count=2 comparison_count=3 difference_count=54 differences.struct_size=168
+tb_network_compare_stored choice_count=2 comparison_count=3 difference_count=54 differences.struct_size=168
+tb_network_tie_classes room=2
 tb_network_gradient_norms norm_count=18
 tb_network_census x=2,1,28,28 label_count=2 entry_count=14
 tb_optimizer_train_step x=2,1,28,28 label_count=2

@@ -42,6 +42,8 @@ fn header_is_in_step_with_the_code() {
         "run",
         "compare",
         "census",
+        "tie_classes",
+        "replay",
         "memory",
         "optimizer",
         "profile",

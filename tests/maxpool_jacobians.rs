@@ -78,8 +78,11 @@ fn for_each_window(case: &Case, mut visit: impl FnMut(usize, &[usize], f64)) {
 /// The definition, in f64 and with the contributions added in the order of the windows.
 fn reference(case: &Case, jacobian: MaxPoolJacobian) -> Vec<f64> {
     let mut gx = vec![0.0; case.x.len()];
+    let width = case.shape[3];
+    let window_len = case.window.len() as f64;
     for_each_window(case, |window, members, _| {
         let (g, k) = (case.gy[window], members.len() as f64);
+        let by_column = members.iter().copied().min_by_key(|m| (m % width, *m));
         for (i, &member) in members.iter().enumerate() {
             gx[member] += match jacobian {
                 MaxPoolJacobian::Native => {
@@ -96,6 +99,15 @@ fn reference(case: &Case, jacobian: MaxPoolJacobian) -> Vec<f64> {
                         0.0
                     }
                 }
+                MaxPoolJacobian::FirstColumn => {
+                    if Some(member) == by_column {
+                        g
+                    } else {
+                        0.0
+                    }
+                }
+                MaxPoolJacobian::All => g,
+                MaxPoolJacobian::Scaled => g * k / window_len,
                 MaxPoolJacobian::Minimal => g / k,
                 MaxPoolJacobian::Beta(b) => g * (b / k + if i == 0 { 1.0 - b } else { 0.0 }),
                 MaxPoolJacobian::Random(_) => unreachable!("has no reference"),
@@ -111,7 +123,7 @@ proptest! {
     #[test]
     fn agree_with_their_definition(case in cases()) {
         use MaxPoolJacobian::*;
-        for jacobian in [Native, Last, Minimal, Beta(0.0), Beta(1.0), Beta(0.5), Beta(-3.0), Beta(100.0)] {
+        for jacobian in [Native, Last, FirstColumn, All, Scaled, Minimal, Beta(0.0), Beta(1.0), Beta(0.5), Beta(-3.0), Beta(100.0)] {
             for composition in [Composition::Exact, Composition::Split] {
                 let kink = MaxPoolKink { jacobian, composition };
                 let got = run(&Engine::cpu(), &case, DType::F64, kink);
@@ -139,6 +151,18 @@ proptest! {
         }
     }
 
+    /// `forward` is the published forward pass and the native backward pass, to the bit.
+    #[test]
+    fn forward_alone_is_two_halves(case in cases(), beta in -2e4..2e4) {
+        for dtype in DType::ALL {
+            let run = |kink| run(&Engine::cpu(), &case, dtype, kink);
+            let forward = run(MaxPoolKink::beta(beta, Composition::Forward));
+            let (coupled, native) = (run(MaxPoolKink::beta(beta, Composition::Coupled)), run(MaxPoolKink::default()));
+            prop_assert_eq!(forward.y.bytes(), coupled.y.bytes());
+            prop_assert_eq!(forward.gx.bytes(), native.gx.bytes());
+        }
+    }
+
     /// The gradient that enters equals the gradient that leaves, whoever receives it.
     #[test]
     fn conserve_the_gradient(case in cases(), seed in any::<u64>()) {
@@ -158,8 +182,9 @@ proptest! {
         let engines = engines();
         let [(_, cpu), (_, gpu)] = &engines[..] else { return Ok(()) };
         for dtype in [DType::F16, DType::F32] {
-            for jacobian in [Native, Last, Minimal, Random(seed), Beta(3.0), Beta(1000.0)] {
-                for composition in [Composition::Exact, Composition::Split, Composition::Coupled] {
+            for jacobian in [Native, Last, FirstColumn, All, Scaled, Minimal, Random(seed), Beta(3.0), Beta(1000.0)] {
+                use Composition::*;
+                for composition in [Exact, Forward, Split, Coupled] {
                     let kink = MaxPoolKink { jacobian, composition };
                     let (a, b) = (run(cpu, &case, dtype, kink), run(gpu, &case, dtype, kink));
                     let what = format!("{jacobian} {composition} {dtype}");

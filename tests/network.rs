@@ -175,6 +175,24 @@ fn choices_are_made_layer_by_layer() {
 }
 
 #[test]
+fn conventions_choose_at_every_kink() {
+    let mut graph = Graph::new([1, 8, 8]);
+    let x = graph.relu("relu", graph.input()).unwrap();
+    let x = graph.maxpool2d("pool", x, shape::Window2d::new(2, 2, 0)).unwrap();
+    let x = graph.norm_pool2d("norm", x, shape::Window2d::new(2, 2, 0)).unwrap();
+    let x = graph.flatten("flatten", x).unwrap();
+    graph.linear("head", x, 3, true).unwrap();
+    let mut network = Network::new(&Engine::cpu(), &graph, DType::F32, 1).unwrap();
+    network.set_kink(None, Kink::NormPool(NormPoolKink { at_zero: 1.0 })).unwrap();
+    for convention in Convention::ALL {
+        network.set_kinks(convention);
+        let [pool, relu, norm] = convention.kinks().map(Some);
+        let chosen = ["pool", "relu", "norm", "flatten"].map(|layer| network.kink(layer).unwrap());
+        assert_eq!(chosen, [pool, relu, norm, None], "{convention}");
+    }
+}
+
+#[test]
 fn ties_are_counted() {
     for (name, engine) in engines() {
         let mut network = lenet(&engine, DType::F32);

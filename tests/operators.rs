@@ -188,3 +188,85 @@ fn operators_use_memory_where_it_lies() {
     drop(held);
     assert_eq!(engine.host_memory().bytes, before);
 }
+
+/// The classes of a window, one by one from the definition.
+#[test]
+fn maxpool2d_diagnosis_is_that_of_its_definition() {
+    let shape = [2, 3, 9, 8];
+    let mut values: Vec<f64> = (0..432).map(|i| ((i * 29) % 7) as f64 / 2.0 - 2.0).collect();
+    // Small leads, windows of zeros, and NaNs.
+    values.iter_mut().step_by(3).for_each(|v| *v -= 2f64.powi(-12));
+    values[60..90].fill(-0.0);
+    values[75] = 0.0;
+    values[200] = f64::NAN;
+    values[210] = f64::INFINITY;
+    let plain = shape::Window2d::new(2, 2, 0);
+    let wide = shape::Window2d { kernel: [2, 3], stride: [1, 2], padding: [1, 0], dilation: [1; 2] };
+    for window in [plain, shape::Window2d::new(3, 2, 1), wide] {
+        let geometry = shape::Pool2dGeometry::new(shape, window).unwrap();
+        let [_, _, oh, ow] = geometry.y_shape();
+        for dtype in DType::ALL {
+            let x = Tensor::from_f64(dtype, &shape, &values).unwrap();
+            let alive: Vec<f64> = (0..geometry.windows()).map(|i| (i % 3) as f64 - 1.0).collect();
+            let gy = Tensor::from_f64(dtype, &geometry.y_shape(), &alive).unwrap();
+            let mut expected = MaxPool2dDiagnosis::default();
+            let mut all_alive = 0;
+            let stored = x.to_f64();
+            for (index, g) in alive.iter().enumerate() {
+                let (plane, row, column) = (index / (oh * ow), index / ow % oh, index % ow);
+                let mut elements = Vec::new();
+                for k in 0..window.len() {
+                    let r = (row * window.stride[0] + k / window.kernel[1]).wrapping_sub(window.padding[0]);
+                    let c =
+                        (column * window.stride[1] + k % window.kernel[1]).wrapping_sub(window.padding[1]);
+                    if r < 9 && c < 8 {
+                        elements.push(stored[(plane * 9 + r) * 8 + c]);
+                    }
+                }
+                expected.windows += 1;
+                if elements.iter().any(|v| v.is_nan()) {
+                    expected.nan += 1;
+                    continue;
+                }
+                let max = elements.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                match (elements.iter().filter(|v| **v == max).count() > 1, max == 0.0) {
+                    (false, _) => expected.untied += 1,
+                    (true, at_zero) => {
+                        *(if at_zero { &mut expected.tied_at_zero } else { &mut expected.tied_elsewhere }) +=
+                            1;
+                        expected.alive += (*g != 0.0) as u64;
+                        all_alive += 1;
+                    }
+                }
+                let below = elements.iter().copied().filter(|v| *v < max);
+                let margin = net::Margin { max, lead: max - below.fold(f64::NEG_INFINITY, f64::max) };
+                expected.predicted_ties_f16 += margin.tie_probability(Format::F16);
+                expected.predicted_ties_bf16 += margin.tie_probability(Format::BF16);
+                expected.predicted_ties_f32 += margin.tie_probability(Format::new(8, 23).unwrap());
+            }
+            assert!(expected.tied_at_zero > 0 && expected.tied_elsewhere > 0 && expected.untied > 0);
+            assert!(expected.nan > 0 && expected.alive < all_alive);
+            if dtype != DType::F16 {
+                assert!(expected.predicted_ties_bf16 > expected.predicted_ties_f16);
+                assert!(expected.predicted_ties_f16 > 0.0);
+            }
+            for (name, engine) in engines() {
+                let found = engine.maxpool2d_diagnose(x.view(), Some(gy.view()), window).unwrap();
+                assert_eq!(found, expected, "{name} {dtype} {window:?}");
+                let mut there = engine.allocate_device(dtype, x.bytes().len()).unwrap();
+                there.write(x.bytes()).unwrap();
+                let from = View::of(dtype, x.shape(), there.bytes()).unwrap();
+                let found = engine.maxpool2d_diagnose(from, None, window).unwrap();
+                assert_eq!(found, MaxPool2dDiagnosis { alive: all_alive, ..expected }, "{name} {dtype}");
+            }
+        }
+    }
+    let (engine, x) = (Engine::cpu(), zeros(DType::F32, &[1, 1, 4, 4]));
+    let diagnose = |x: &Tensor, gy: &Tensor| {
+        engine.maxpool2d_diagnose(x.view(), Some(gy.view()), plain).map(|found| assert_eq!(found.windows, 0))
+    };
+    diagnose(&zeros(DType::F32, &[0, 1, 4, 4]), &zeros(DType::F32, &[0, 1, 2, 2])).unwrap();
+    refused(diagnose(&x, &x), Status::ShapeMismatch, "`gy`");
+    refused(diagnose(&x, &zeros(DType::F64, &[1, 1, 2, 2])), Status::DTypeMismatch, "`gy`");
+    refused(diagnose(&zeros(DType::F32, &[4, 4]), &x), Status::ShapeMismatch, "[N, C, H, W]");
+}

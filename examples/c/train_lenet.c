@@ -68,10 +68,14 @@ static const word jacobians[] = {{"native", TB_JACOBIAN_NATIVE},
                                  {"minimal", TB_JACOBIAN_MINIMAL},
                                  {"beta", TB_JACOBIAN_BETA},
                                  {"random", TB_JACOBIAN_RANDOM},
+                                 {"first_column", TB_JACOBIAN_FIRST_COLUMN},
+                                 {"all", TB_JACOBIAN_ALL},
+                                 {"scaled", TB_JACOBIAN_SCALED},
                                  {NULL, 0}};
 static const word compositions[] = {{"exact", TB_COMPOSITION_EXACT},
                                     {"split", TB_COMPOSITION_SPLIT},
                                     {"coupled", TB_COMPOSITION_COUPLED},
+                                    {"forward", TB_COMPOSITION_FORWARD},
                                     {NULL, 0}};
 static const word devices[] = {
     {"auto", TB_DEVICE_AUTO}, {"cpu", TB_DEVICE_CPU}, {"gpu", TB_DEVICE_GPU}, {NULL, 0}};
@@ -84,10 +88,12 @@ static void help(void) {
          "  --data DIR          folder with train-images-idx3-ubyte and the other three files\n"
          "  --jacobian NAME     who receives the gradient of a tied window: native (the first: what PyTorch\n"
          "                      does), last, minimal (all alike), beta (beta * minimal + (1 - beta) * native),\n"
-         "                      random (drawn from the seed); default native\n"
+         "                      random (drawn from the seed), first_column (mlpack), all (Theano), scaled\n"
+         "                      (candle); default native\n"
          "  --beta B            any number, for --jacobian beta; default 1\n"
-         "  --composition NAME  how beta is evaluated: exact, split (rounded as in the published program) or\n"
-         "                      coupled (the published program, forward pass too); default exact\n"
+         "  --composition NAME  how beta is evaluated: exact, split (rounded as in the published program),\n"
+         "                      coupled (the published program, forward pass too) or forward (its forward pass\n"
+         "                      with the native gradient); default exact\n"
          "  --precision BITS    16, 32 or 64; default 32\n"
          "  --device NAME       auto, cpu or gpu; default auto\n"
          "  --epochs N          default 2\n"

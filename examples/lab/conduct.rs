@@ -151,11 +151,12 @@ impl Display {
 
 /// What tells units apart, in short.
 fn name(settings: &Columns) -> String {
-    const SHOWN: [&str; 7] = ["network", "batch_size", "precision", "order", "beta", "optimizer", "seed"];
+    const SHOWN: [&str; 10] =
+        ["network", "batch_size", "precision", "order", "program", "beta", "optimizer", "seed", "slice", "t"];
     let shown = settings.iter().filter(|(name, _)| SHOWN.contains(name));
     let parts: Vec<String> = shown
         .map(|(name, value)| match name {
-            "network" | "order" | "optimizer" => value.to_string(),
+            "network" | "order" | "program" | "optimizer" | "slice" => value.to_string(),
             "precision" => match value {
                 Value::Text(name) => name.clone(),
                 bits => format!("{bits} bits"),

@@ -13,10 +13,10 @@ use tiebreak::lab::{EXPERIMENTS, Entry};
 
 use conduct::{Common, Result, conduct};
 
-const ABOUT: &str = "Reproduces the experiments of the MaxPool study, one command each.
+const ABOUT: &str = "Experiments on what automatic differentiation computes at kinks, one command each.
 
-R. Boustany, \"On the numerical reliability of nonsmooth autodiff: a MaxPool case study\" (TMLR 2024). The defaults finish in
-minutes on two cores; --full takes the published size.";
+E1 to E9 reproduce R. Boustany, \"On the numerical reliability of nonsmooth autodiff: a MaxPool case study\" (TMLR 2024); E10 to
+E17 go beyond it. The defaults finish in minutes on two cores; --full takes the published size.";
 
 const AFTER: &str = "Examples:
   lab zero-program                              E1: a derivative of -1.5 for a program that is 0 everywhere
@@ -33,14 +33,33 @@ const AFTER: &str = "Examples:
   lab imagenet --data imagenette                E7: ResNet50 on photos, a few steps; --full: 80 epochs
   mpirun -n 4 lab imagenet --data imagenette    the same table from four processes, in a build with the feature mpi
   lab norm-pool --data mnist                    E8: thresholds for a norm pooling
-  lab report lab/volume lab/training            one page over several results
   lab relu --data mnist                         E9: perceptrons whose first layer sees ReLU'(0)
+  lab attribution --data mnist                  E10: is it the Jacobian, or is it the forward pass?
+  lab taxonomy --data mnist                     E11: ties that are masked, structural, accidental
+  lab replay --data mnist                       E12: compensation or bifurcation, without a threshold
+  lab noise --data mnist                        E13: where noise ends, and what exceeds it
+  lab continuum --data mnist                    E14: range or precision, in simulated formats
+  lab margins --data mnist                      E15: ties foretold from one run in 64 bits
+  lab conventions --data mnist                  E16: how far apart frameworks are at the kinks
+  lab slices --data mnist                       E17: the bifurcation set around the weights, as a picture
+  lab replay --data photos --network mine.json --weights mine.safetensors
+                                                a network of your own: E10 to E17 take one
+  lab report lab/volume lab/training            one page over several results
 
 What comes out, in the folder --out:
   results.csv, results.jsonl   one row per measurement, with all settings
   report.html                  the answer, tables and pictures: one file, opens in any browser
   plots/*.svg                  the pictures for a paper; *.png too where built with --features png
   units*.jsonl                 what has finished: the same command goes on from there, also after a crash
+
+A network of your own is a file such as
+  {\"input\": [1, 28, 28], \"layers\": [
+    {\"name\": \"conv\", \"type\": \"conv2d\", \"out_channels\": 6, \"kernel\": 5},
+    {\"name\": \"relu\", \"type\": \"relu\"},
+    {\"name\": \"pool\", \"type\": \"maxpool2d\", \"kernel\": 2},
+    {\"name\": \"flatten\", \"type\": \"flatten\"},
+    {\"name\": \"head\", \"type\": \"linear\", \"out_features\": 10}]}
+with PyTorch's names and defaults; weights are named as in PyTorch: conv.weight, conv.bias, ...
 
 Ctrl-C stops after the present mini-batch and keeps what has finished; twice, at once.";
 

@@ -16,7 +16,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of MNIST's four files; without it digits are drawn")
     parser.add_argument("--jacobian", default="native", choices=[j.name.lower() for j in tiebreak.Jacobian])
     parser.add_argument("--beta", type=float, default=1.0, help="for --jacobian beta")
-    parser.add_argument("--composition", default="exact", choices=["exact", "split", "coupled"])
+    parser.add_argument(
+        "--composition", default="exact", choices=[c.name.lower() for c in tiebreak.Composition]
+    )
     parser.add_argument("--precision", type=int, default=32, choices=[16, 32, 64])
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu"])
     parser.add_argument("--epochs", type=int, default=2)

@@ -16,8 +16,8 @@ use tiebreak::data::{self, Augmentation, Batches, Dataset, Split, cifar10, synth
 use tiebreak::net::{Initialization, Network, NetworkOptions, zoo};
 use tiebreak::train::{GradScaler, Optimizer, OptimizerOptions, ParameterGroup, Schedule};
 use tiebreak::{
-    AdamOptions, Composition, Device, Engine, EngineOptions, Kink, MaxPoolKink, Precision, Prefetch,
-    Progress, ReluKink, RmsPropOptions, SgdOptions,
+    AdamOptions, Composition, Convention, Device, Engine, EngineOptions, Kink, MaxPoolKink, Precision,
+    Prefetch, Progress, ReluKink, RmsPropOptions, SgdOptions,
 };
 
 const AFTER: &str = "Examples:
@@ -97,6 +97,10 @@ struct Args {
     /// Arithmetic; see below
     #[arg(long, default_value = "32", value_name = "NAME")]
     precision: Precision,
+    /// What a framework computes at the kinks, instead of the three options below: pytorch, jax, tensorflow, candle,
+    /// mlpack, theano, cudnn-random
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["beta", "composition", "relu_alpha"])]
+    kinks: Option<Convention>,
     /// beta of every max pooling: 0 is PyTorch's Jacobian, 1 the one of least norm
     #[arg(long, default_value_t = 0.0, value_name = "X", allow_negative_numbers = true)]
     beta: f64,
@@ -231,8 +235,13 @@ fn train(args: &Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         },
     };
     let mut network = Network::with_options(&engine, &graph, &options)?;
-    network.set_kink(None, Kink::MaxPool(MaxPoolKink::beta(args.beta, args.composition)))?;
-    network.set_kink(None, Kink::Relu(ReluKink { alpha: args.relu_alpha }))?;
+    match args.kinks {
+        Some(convention) => network.set_kinks(convention),
+        None => {
+            network.set_kink(None, Kink::MaxPool(MaxPoolKink::beta(args.beta, args.composition)))?;
+            network.set_kink(None, Kink::Relu(ReluKink { alpha: args.relu_alpha }))?;
+        }
+    }
     let mut optimizer = Optimizer::new(&mut network, optimizer_options(args))?;
 
     let parameters: usize = network.parameters().map(|p| p.shape.iter().product::<usize>()).sum();

@@ -30,7 +30,7 @@ pub use meter::MemoryUse;
 pub use op::Work;
 pub use operators::{
     AdamOptions, AdamState, BatchNormGradients, BatchNormOptions, BatchNormParameters, BatchStatistics,
-    DropoutOptions, RmsPropOptions, RmsPropState, RunningStatistics, SgdOptions,
+    DropoutOptions, MaxPool2dDiagnosis, RmsPropOptions, RmsPropState, RunningStatistics, SgdOptions,
 };
 pub(crate) use operators::{class_indices, scalar_f64};
 

@@ -40,7 +40,7 @@ pub struct tb_comparison {
     pub differing: u64,
     /// Loss under the present choices and under the alternative.
     pub losses: [f64; 2],
-    /// 1 where one forward pass served both, 0 where a coupled composition needed its own.
+    /// 1 where one forward pass served both, 0 where the composition coupled or forward needed its own.
     pub shared_forward: i32,
 }
 
@@ -170,8 +170,55 @@ fn difference(d: &Difference) -> tb_difference {
     values
 }
 
+/// Where the caller wants comparisons.
+struct Output {
+    comparisons: *mut tb_comparison,
+    comparison_count: usize,
+    differences: *mut tb_difference,
+    difference_count: usize,
+}
+
+impl Output {
+    /// Looks at it before the work is done.
+    ///
+    /// # Safety
+    /// As [`options::check_array`], for both arrays.
+    unsafe fn check(&self, parameters: usize) -> Result<(), Failure> {
+        let Output { comparisons, comparison_count, differences, difference_count } = *self;
+        if comparison_count == 0 {
+            return Err(Error::invalid("comparison_count", "at least 1", 0).into());
+        }
+        // SAFETY: the caller's promise.
+        unsafe { options::check_array(comparisons, comparison_count, "comparisons") }?;
+        if !(differences.is_null() && difference_count == 0) {
+            // SAFETY: the caller's promise.
+            unsafe { options::check_array(differences, difference_count, "differences") }?;
+            let expected = comparison_count.saturating_mul(parameters);
+            if difference_count != expected {
+                return Err(Error::invalid("difference_count", expected, difference_count).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// As [`options::write_array`], for both arrays.
+    unsafe fn fill(&self, results: &[Comparison]) -> Result<(), Failure> {
+        let values: Vec<tb_comparison> = results.iter().map(comparison).collect();
+        // SAFETY: the caller's promise.
+        unsafe { options::write_array(self.comparisons, &values, "comparisons") }?;
+        if self.difference_count == 0 {
+            return Ok(());
+        }
+        let values: Vec<tb_difference> =
+            results.iter().flat_map(|r| &r.differences).map(difference).collect();
+        // SAFETY: the caller's promise.
+        unsafe { options::write_array(self.differences, &values, "differences") }
+    }
+}
+
 /// Gradients under the present choices against those under each of several alternatives, on one stored forward pass,
-/// but for coupled compositions, which need their own. An alternative is the present choices with some replaced; those
+/// but for the compositions coupled and forward, which need their own. An alternative is the present choices with some replaced; those
 /// of one alternative count together. Afterwards choices, gradients and stored activations are the present ones'. After
 /// an error of the device, gradients may be those of another choice: run `tb_network_loss_and_gradients` again.
 ///
@@ -207,27 +254,42 @@ pub unsafe extern "C" fn tb_network_compare(
         let x = borrows.input(x, "x")?;
         let labels = borrows.array(labels, label_count, "labels")?;
         let choices = borrows.array(choices, choice_count, "choices")?;
-        if comparison_count == 0 {
-            return Err(Error::invalid("comparison_count", "at least 1", 0).into());
-        }
-        options::check_array(comparisons, comparison_count, "comparisons")?;
-        let expected = comparison_count.saturating_mul(network.parameters().count());
-        if !(differences.is_null() && difference_count == 0) {
-            options::check_array(differences, difference_count, "differences")?;
-            if difference_count != expected {
-                return Err(Error::invalid("difference_count", expected, difference_count).into());
-            }
-        }
+        let output = Output { comparisons, comparison_count, differences, difference_count };
+        output.check(network.parameters().count())?;
         let alternatives = alternatives(choices, comparison_count)?;
-        let results = network.compare(x.view()?, labels, &alternatives)?;
-        let values: Vec<tb_comparison> = results.iter().map(comparison).collect();
-        options::write_array(comparisons, &values, "comparisons")?;
-        if difference_count > 0 {
-            let values: Vec<tb_difference> =
-                results.iter().flat_map(|r| &r.differences).map(difference).collect();
-            options::write_array(differences, &values, "differences")?;
-        }
-        Ok(())
+        output.fill(&network.compare(x.view()?, labels, &alternatives)?)
+    })
+}
+
+/// As `tb_network_compare`, on the stored forward pass, such as one that `tb_network_replay` took over: no alternative may
+/// have another one.
+///
+/// @param choices           what replaces present choices
+/// @param choice_count      how many
+/// @param comparisons       in: `struct_size` of the first; out: one for each alternative
+/// @param comparison_count  number of alternatives, at least 1
+/// @param differences       in: `struct_size` of the first; out: as of `tb_network_compare`; NULL where they are not wanted
+/// @param difference_count  `comparison_count` times `parameter_count` of `tb_network_info`; 0 with NULL
+/// @return `TB_STATUS_UNSUPPORTED` as of `tb_network_backward`, for an alternative too
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_network_compare_stored(
+    network: *const tb_network,
+    choices: *const tb_choice,
+    choice_count: usize,
+    comparisons: *mut tb_comparison,
+    comparison_count: usize,
+    differences: *mut tb_difference,
+    difference_count: usize,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_network_compare_stored", || unsafe {
+        let network = network::get(network)?;
+        let mut network = lock(&network);
+        let choices = Borrows::default().array(choices, choice_count, "choices")?;
+        let output = Output { comparisons, comparison_count, differences, difference_count };
+        output.check(network.parameters().count())?;
+        let alternatives = alternatives(choices, comparison_count)?;
+        output.fill(&network.compare_stored(&alternatives)?)
     })
 }
 

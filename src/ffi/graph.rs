@@ -10,13 +10,13 @@ use super::status::tb_status;
 use super::tensor_properties::{layer_properties, tb_tensor_properties};
 use super::view::Borrows;
 use super::zoo::{self, sample_shape, tb_zoo_options};
-use super::{Failure, guard, non_null, non_null_mut, string};
+use super::{Failure, guard, non_null, non_null_mut, string, write_text};
 use crate::error::{Error, Result as NetResult};
 use crate::net::{Graph, NodeId, zoo as networks};
 use crate::shape::Window2d;
 
-/// The layers of a network to be, and the shapes between them. Created by `tb_graph_create` or `tb_graph_from_zoo`,
-/// given back by `tb_graph_free`.
+/// The layers of a network to be, and the shapes between them. Created by `tb_graph_create`, `tb_graph_from_zoo` or
+/// `tb_graph_from_json`, given back by `tb_graph_free`.
 ///
 /// Layers are added one by one, each on the nodes of earlier ones; the last one added is the output. A network takes
 /// a copy: the graph may be freed, or go on growing, afterwards.
@@ -123,6 +123,55 @@ pub unsafe extern "C" fn tb_graph_from_zoo(
         let created = networks::by_name(string(name, "name")?, &zoo::read(options, "options")?)?;
         *graph = handle::create(Object::Graph(Arc::new(Mutex::new(created))));
         Ok(())
+    })
+}
+
+/// Creates a graph from its description, a JSON object such as
+/// `{"input": [1, 8, 8], "layers": [{"name": "pool", "type": "maxpool2d", "kernel": 2}, {"name": "flat", "type": "flatten"},
+/// {"name": "head", "type": "linear", "out_features": 10}]}`.
+///
+/// `input` is `[C, H, W]`. A layer reads the one before it, or those named by `inputs`, of which `add` has two and `concat`
+/// any number; the network's input is called "input". Types and their fields: `conv2d` (out_channels, kernel, stride 1,
+/// padding 0, dilation 1, groups 1, bias true), `linear` (out_features, bias true), `batchnorm` (eps 1e-5, momentum 0.1),
+/// `maxpool2d`, `avgpool2d`, `norm_pool2d` (kernel, stride: the kernel, padding 0), `relu`, `flatten`, `add`, `concat`,
+/// `dropout` (p). A kernel, stride, padding or dilation is a number or `[height, width]`.
+///
+/// @param description  NUL-terminated UTF-8
+/// @param graph        out: the handle; free it with `tb_graph_free`. NULL on failure.
+/// @return `TB_STATUS_INVALID_ARGUMENT`, `TB_STATUS_SHAPE_MISMATCH` or `TB_STATUS_NOT_FOUND` with the name of the layer
+///         that is wrong
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_graph_from_json(
+    description: *const c_char,
+    graph: *mut *mut tb_graph,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_graph_from_json", || unsafe {
+        let graph = non_null_mut(graph, "graph")?;
+        *graph = std::ptr::null_mut();
+        let created = Graph::from_json(string(description, "description")?)?;
+        *graph = handle::create(Object::Graph(Arc::new(Mutex::new(created))));
+        Ok(())
+    })
+}
+
+/// The description of a graph, as `tb_graph_from_json` reads it.
+///
+/// @param text  out: NUL-terminated UTF-8, cut where `room` ends; NULL where room is 0
+/// @param room  bytes at text
+/// @param size  out: bytes that the whole text takes, with its NUL
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_graph_to_json(
+    graph: *const tb_graph,
+    text: *mut c_char,
+    room: usize,
+    size: *mut usize,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_graph_to_json", || unsafe {
+        let graph = get(graph)?;
+        let description = lock(&graph).to_json();
+        write_text(&description, text, room, size)
     })
 }
 

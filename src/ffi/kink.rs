@@ -29,6 +29,12 @@ pub const TB_JACOBIAN_MINIMAL: tb_jacobian = 2;
 pub const TB_JACOBIAN_BETA: tb_jacobian = 3;
 /// g to one of A, drawn uniformly from a seed: repeatable.
 pub const TB_JACOBIAN_RANDOM: tb_jacobian = 4;
+/// g to the first of A in column-major order: mlpack.
+pub const TB_JACOBIAN_FIRST_COLUMN: tb_jacobian = 5;
+/// g to each of A, which is no Jacobian of the maximum: Theano.
+pub const TB_JACOBIAN_ALL: tb_jacobian = 6;
+/// g k / n to each of A, n the elements of a window, also where k = 1, which is no Jacobian of the maximum: candle.
+pub const TB_JACOBIAN_SCALED: tb_jacobian = 7;
 
 /// How `TB_JACOBIAN_BETA` is evaluated in floating point.
 pub type tb_composition = i32;
@@ -39,6 +45,8 @@ pub const TB_COMPOSITION_EXACT: tb_composition = 0;
 pub const TB_COMPOSITION_SPLIT: tb_composition = 1;
 /// The published program, operation by operation in the storage type: its forward is not the maximum.
 pub const TB_COMPOSITION_COUPLED: tb_composition = 2;
+/// The forward of the published program, the backward of `TB_JACOBIAN_NATIVE`.
+pub const TB_COMPOSITION_FORWARD: tb_composition = 3;
 
 /// A choice where there is no derivative; `tb_kink_init` sets the defaults: what PyTorch computes.
 #[repr(C)]
@@ -115,12 +123,16 @@ pub(super) unsafe fn read(kink: *const tb_kink, argument: &str) -> Result<Kink, 
                 TB_JACOBIAN_MINIMAL => MaxPoolJacobian::Minimal,
                 TB_JACOBIAN_BETA => MaxPoolJacobian::Beta(kink.beta),
                 TB_JACOBIAN_RANDOM => MaxPoolJacobian::Random(kink.seed),
+                TB_JACOBIAN_FIRST_COLUMN => MaxPoolJacobian::FirstColumn,
+                TB_JACOBIAN_ALL => MaxPoolJacobian::All,
+                TB_JACOBIAN_SCALED => MaxPoolJacobian::Scaled,
                 other => return Err(field("jacobian", "a TB_JACOBIAN_ value", other)),
             };
             let composition = match kink.composition {
                 TB_COMPOSITION_EXACT => Composition::Exact,
                 TB_COMPOSITION_SPLIT => Composition::Split,
                 TB_COMPOSITION_COUPLED => Composition::Coupled,
+                TB_COMPOSITION_FORWARD => Composition::Forward,
                 other => return Err(field("composition", "a TB_COMPOSITION_ value", other)),
             };
             Kink::MaxPool(MaxPoolKink { jacobian, composition })
@@ -140,7 +152,10 @@ pub(super) fn values(kink: Kink) -> tb_kink {
             values.jacobian = match jacobian {
                 MaxPoolJacobian::Native => TB_JACOBIAN_NATIVE,
                 MaxPoolJacobian::Last => TB_JACOBIAN_LAST,
+                MaxPoolJacobian::FirstColumn => TB_JACOBIAN_FIRST_COLUMN,
                 MaxPoolJacobian::Minimal => TB_JACOBIAN_MINIMAL,
+                MaxPoolJacobian::All => TB_JACOBIAN_ALL,
+                MaxPoolJacobian::Scaled => TB_JACOBIAN_SCALED,
                 MaxPoolJacobian::Beta(beta) => {
                     values.beta = beta;
                     TB_JACOBIAN_BETA
@@ -154,6 +169,7 @@ pub(super) fn values(kink: Kink) -> tb_kink {
                 Composition::Exact => TB_COMPOSITION_EXACT,
                 Composition::Split => TB_COMPOSITION_SPLIT,
                 Composition::Coupled => TB_COMPOSITION_COUPLED,
+                Composition::Forward => TB_COMPOSITION_FORWARD,
             };
         }
         Kink::Relu(ReluKink { alpha }) => (values.kind, values.alpha) = (TB_KINK_RELU, alpha),

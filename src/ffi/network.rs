@@ -1,5 +1,6 @@
+use std::cmp::Ordering;
 use std::ffi::c_char;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::engine::{self, tb_engine};
 use super::graph::{self, tb_graph};
@@ -14,6 +15,7 @@ use super::{Failure, copy_text, guard, non_null_mut, optional_string, string};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::kink::Convention;
 use crate::net::{Graph, Initialization, Layer, Network, NetworkOptions, ParameterInfo, zoo as networks};
 use crate::precision::{Precision, ReductionOrder};
 
@@ -137,6 +139,26 @@ pub const TB_REDUCTION_ORDER_SEEDED: tb_reduction_order = 1;
 /// The network behind a handle.
 pub(super) fn get(network: *const tb_network) -> Result<Arc<Mutex<Network>>, Failure> {
     handle::get(network, "network")
+}
+
+/// Both networks, locked in the order of their addresses, so that two calls never wait for each other. One network twice is
+/// refused: a thread that holds it would wait for itself.
+pub(super) fn lock_two<'a>(
+    first: &'a Mutex<Network>,
+    second: &'a Mutex<Network>,
+    argument: &str,
+) -> Result<(MutexGuard<'a, Network>, MutexGuard<'a, Network>), Failure> {
+    match std::ptr::from_ref(first).cmp(&std::ptr::from_ref(second)) {
+        Ordering::Equal => Err(Error::invalid(argument, "another network", "the same one").into()),
+        Ordering::Less => {
+            let first = lock(first);
+            Ok((first, lock(second)))
+        }
+        Ordering::Greater => {
+            let second = lock(second);
+            Ok((lock(first), second))
+        }
+    }
 }
 
 /// Fills `options` with the defaults. `struct_size` is `sizeof(tb_network_options)`.
@@ -380,6 +402,24 @@ pub unsafe extern "C" fn tb_network_set_kink(
         let layer = optional_string(layer, "layer")?;
         let kink = kink::read(kink, "kink")?;
         Ok(lock(&network).set_kink(layer, kink)?)
+    })
+}
+
+/// Chooses what a framework computes, at every kink layer, from the next run on.
+///
+/// @param convention  "pytorch", "jax", "tensorflow", "candle", "mlpack", "theano" or "cudnn-random"
+/// @return `TB_STATUS_INVALID_ARGUMENT` for another name
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tb_network_set_kinks(
+    network: *const tb_network,
+    convention: *const c_char,
+) -> tb_status {
+    // SAFETY: the caller's promise, as the header states it.
+    guard("tb_network_set_kinks", || unsafe {
+        let network = get(network)?;
+        let convention: Convention = string(convention, "convention")?.parse()?;
+        lock(&network).set_kinks(convention);
+        Ok(())
     })
 }
 

@@ -1,7 +1,7 @@
 use std::ffi::c_char;
 
-use super::handle::lock;
-use super::network::{self, tb_network};
+use super::handle::{self, lock};
+use super::network::{self, lock_two, tb_network};
 use super::status::tb_status;
 use super::view::{Borrows, tb_view, tb_view_mut};
 use super::{guard, string};
@@ -98,5 +98,18 @@ pub unsafe extern "C" fn tb_network_write_buffer(
         let name = string(name, "name")?;
         let values = Borrows::default().input(values, "values")?;
         Ok(lock(&network).set_buffer(name, values.view()?)?)
+    })
+}
+
+/// Takes over parameters and buffers of another network of the same graph, each rounded to `parameter_dtype`.
+///
+/// @param from  another network, which stays as it is; of any precision, on any engine
+/// @return `TB_STATUS_INVALID_ARGUMENT` for the same network or one of another graph
+#[unsafe(no_mangle)]
+pub extern "C" fn tb_network_copy_state(network: *const tb_network, from: *const tb_network) -> tb_status {
+    guard("tb_network_copy_state", || {
+        let (network, from) = (network::get(network)?, handle::get(from, "from")?);
+        let (mut network, mut from) = lock_two(&network, &from, "from")?;
+        Ok(network.copy_state(&mut from)?)
     })
 }

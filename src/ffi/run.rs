@@ -58,7 +58,7 @@ pub unsafe extern "C" fn tb_network_loss_and_gradients(
 /// `tb_network_loss_and_gradients`.
 ///
 /// @return `TB_STATUS_UNSUPPORTED` where there are none, where parameters have changed since (a training step does
-///         that), or where a choice is coupled and would have made others
+///         that), or where a choice is coupled or forward and would have made others
 #[unsafe(no_mangle)]
 pub extern "C" fn tb_network_backward(network: *const tb_network) -> tb_status {
     guard("tb_network_backward", || Ok(lock(&*network::get(network)?).backward()?))

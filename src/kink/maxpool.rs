@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 ///
 /// With m the maximum of a window, A the set of its elements equal to m (so -0 equals +0), k the size of A
 /// and g the upstream gradient, in row-major order:
+///
+/// `All` and `Scaled` are no Jacobians of the maximum: they are what some frameworks compute.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum MaxPoolJacobian {
     /// g to the first of A: PyTorch's `max_pool2d`.
@@ -15,6 +17,8 @@ pub enum MaxPoolJacobian {
     Native,
     /// g to the last of A.
     Last,
+    /// g to the first of A in column-major order: mlpack, whose matrices lie that way.
+    FirstColumn,
     /// g / k to each of A: the Clarke Jacobian of least Euclidean norm.
     Minimal,
     /// b * minimal + (1 - b) * native for any b within the range of f32; its norm grows with |b|. 0 is native and
@@ -23,11 +27,15 @@ pub enum MaxPoolJacobian {
     /// g to one element of A, drawn uniformly by a counter-based generator (Philox4x32-10) from this seed,
     /// the layer, the window and the number of optimizer steps: repeatable.
     Random(u64),
+    /// g to each of A: Theano.
+    All,
+    /// g k / n to each of A, with n the elements of a window: candle, which gives g / n even where there is no tie.
+    Scaled,
 }
 
 /// How [`MaxPoolJacobian::Beta`] is evaluated in floating point.
 ///
-/// `Coupled` minus `Split` isolates the error of the published forward pass, `Split` minus `Exact` the
+/// `Coupled` minus `Split`, or `Forward` minus native, isolates the error of the published forward pass, `Split` minus `Exact` the
 /// rounding of its backward pass where there is no tie, `Exact` minus native the choice itself. The other
 /// Jacobians are the same under each composition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -37,6 +45,8 @@ pub enum Composition {
     /// by k, as minimal does.
     #[default]
     Exact,
+    /// The forward of `Coupled`, the backward of native, to the bit: what the published forward pass alone does.
+    Forward,
     /// The forward is exactly m; the backward is that of `Coupled`.
     Split,
     /// The published program, operation by operation in the storage type: forward
@@ -71,7 +81,7 @@ impl MaxPoolKink {
     /// `[b, 1 - b]` where the forward pass is the published one, which multiplies the maximum by them.
     pub(crate) fn forward_weights(&self) -> Option<[f64; 2]> {
         match (self.jacobian, self.composition) {
-            (MaxPoolJacobian::Beta(b), Composition::Coupled) => Some([b, 1.0 - b]),
+            (MaxPoolJacobian::Beta(b), Composition::Coupled | Composition::Forward) => Some([b, 1.0 - b]),
             _ => None,
         }
     }
@@ -86,8 +96,18 @@ impl MaxPoolKink {
         match (self.jacobian, self.composition) {
             (MaxPoolJacobian::Native, _) => BackwardRule::First,
             (MaxPoolJacobian::Last, _) => BackwardRule::Last,
+            (MaxPoolJacobian::FirstColumn, _) => BackwardRule::FirstColumn,
             (MaxPoolJacobian::Minimal, _) => BackwardRule::Divide,
             (MaxPoolJacobian::Random(seed), _) => BackwardRule::Random { seed },
+            (MaxPoolJacobian::All, _) => {
+                let ones = vec![1.0; window_len + 1];
+                BackwardRule::Coefficients { first: ones.clone(), rest: ones }
+            }
+            (MaxPoolJacobian::Scaled, _) => {
+                let shares: Vec<f64> = (0..=window_len).map(|k| k as f64 / window_len as f64).collect();
+                BackwardRule::Coefficients { first: shares.clone(), rest: shares }
+            }
+            (MaxPoolJacobian::Beta(_), Composition::Forward) => BackwardRule::First,
             (MaxPoolJacobian::Beta(0.0), Composition::Exact) => BackwardRule::First,
             (MaxPoolJacobian::Beta(1.0), Composition::Exact) => BackwardRule::Divide,
             (MaxPoolJacobian::Beta(b), Composition::Exact) => {
@@ -105,13 +125,14 @@ impl MaxPoolKink {
     }
 }
 
-/// What the kernels of both engines implement. On a window that holds a NaN, `First` and `Last` mean its
+/// What the kernels of both engines implement. On a window that holds a NaN, `First`, `Last` and `FirstColumn` mean its
 /// last NaN, `Random` draws among its NaNs, and the other rules give NaN to the whole window, as the
 /// published code does.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum BackwardRule {
     First,
     Last,
+    FirstColumn,
     Random {
         seed: u64,
     },
@@ -134,6 +155,9 @@ impl fmt::Display for MaxPoolJacobian {
         match self {
             MaxPoolJacobian::Native => write!(f, "native"),
             MaxPoolJacobian::Last => write!(f, "last"),
+            MaxPoolJacobian::FirstColumn => write!(f, "first_column"),
+            MaxPoolJacobian::All => write!(f, "all"),
+            MaxPoolJacobian::Scaled => write!(f, "scaled"),
             MaxPoolJacobian::Minimal => write!(f, "minimal"),
             MaxPoolJacobian::Beta(b) => write!(f, "beta({b})"),
             MaxPoolJacobian::Random(seed) => write!(f, "random({seed})"),
@@ -145,6 +169,7 @@ impl fmt::Display for Composition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Composition::Exact => "exact",
+            Composition::Forward => "forward",
             Composition::Split => "split",
             Composition::Coupled => "coupled",
         })
@@ -155,10 +180,10 @@ impl FromStr for Composition {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Composition> {
-        [Composition::Exact, Composition::Split, Composition::Coupled]
+        [Composition::Exact, Composition::Forward, Composition::Split, Composition::Coupled]
             .into_iter()
             .find(|c| c.to_string() == text)
-            .ok_or_else(|| Error::invalid("composition", "exact, split or coupled", text))
+            .ok_or_else(|| Error::invalid("composition", "exact, split, coupled or forward", text))
     }
 }
 
@@ -184,16 +209,18 @@ mod tests {
     }
 
     #[test]
-    fn only_coupled_changes_the_forward() {
+    fn the_published_forward_is_not_the_maximum() {
         let native = MaxPoolKink::default();
         assert!(native.shares_forward_with(&MaxPoolKink::beta(10.0, Composition::Split)));
         assert!(native.shares_forward_with(&MaxPoolKink::beta(10.0, Composition::Exact)));
-        assert!(!native.shares_forward_with(&MaxPoolKink::beta(10.0, Composition::Coupled)));
+        let coupled = MaxPoolKink::beta(10.0, Composition::Coupled);
+        assert!(!native.shares_forward_with(&coupled));
+        assert!(coupled.shares_forward_with(&MaxPoolKink::beta(10.0, Composition::Forward)));
     }
 
     #[test]
     fn names_round_trip() {
-        for c in [Composition::Exact, Composition::Split, Composition::Coupled] {
+        for c in [Composition::Exact, Composition::Forward, Composition::Split, Composition::Coupled] {
             assert_eq!(c.to_string().parse::<Composition>().unwrap(), c);
         }
         for wrong in [f64::NAN, f64::INFINITY, 1e39] {

@@ -4,12 +4,16 @@
 //! study" (TMLR 2024) and Bertoin, Bolte, Gerchinovitz, Pauwels, "Numerical influence of ReLU'(0) on
 //! backpropagation" (NeurIPS 2021).
 
+mod convention;
+mod margin;
 mod maxpool;
 mod norm_pool;
 mod relu;
 
 use crate::error::{Error, Result};
 
+pub use convention::Convention;
+pub use margin::{Margin, ulp};
 pub(crate) use maxpool::BackwardRule;
 pub use maxpool::{Composition, MaxPoolJacobian, MaxPoolKink};
 pub use norm_pool::NormPoolKink;

@@ -9,11 +9,9 @@ use std::str::FromStr;
 
 use super::columns::Columns;
 use crate::data::{Batches, Dataset};
-use crate::dtype::DType;
-use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kink::Kink;
-use crate::net::{Graph, Initialization, Network, NetworkOptions};
+use crate::net::Network;
 use crate::precision::ReductionOrder;
 use crate::progress::Progress;
 
@@ -47,11 +45,9 @@ impl FromStr for Order {
     }
 }
 
-/// Two choices on a network.
-pub(super) struct Pair<'a> {
-    pub graph: &'a Graph,
-    pub dtype: DType,
-    pub initialization: Initialization,
+/// Two choices.
+pub(super) struct Pair {
+    /// Draws seeded orders.
     pub seed: u64,
     pub order: Order,
     pub kinks: [Kink; 2],
@@ -60,22 +56,19 @@ pub(super) struct Pair<'a> {
 /// A row for each of the first `limit` mini-batches of `data`, in its order: the loss under the first choice, D with the
 /// norms L1 and Linf, the number of elements that differ, and how many of these belong to the first parameter.
 pub(super) fn measure(
-    engine: &Engine,
+    network: &mut Network,
     pair: &Pair,
     data: &Dataset,
     (batch_size, limit): (usize, usize),
     progress: &mut Progress,
 ) -> Result<Vec<Columns>> {
-    let (seed, initialization) = (pair.seed, pair.initialization);
-    let options = NetworkOptions { precision: pair.dtype.into(), seed, initialization };
-    let mut network = Network::with_options(engine, pair.graph, &options)?;
     network.set_kink(None, pair.kinks[0])?;
     let batches = Batches::in_order(data.len(), batch_size)?;
     let total = batches.len().min(limit);
     let mut rows = Vec::new();
     for (number, indices) in batches.take(total).enumerate() {
         progress.tell(number as u64, total as u64)?;
-        let (x, labels) = data.batch(&indices, pair.dtype)?;
+        let (x, labels) = data.batch(&indices, network.dtype())?;
         let distance = match pair.order {
             Order::Fixed => {
                 let comparison = &network.compare(x.view(), &labels, &[vec![pair.kinks[1].into()]])?[0];
@@ -88,9 +81,9 @@ pub(super) fn measure(
                     first,
                 }
             }
-            Order::Seeded => reordered(&mut network, pair, number, |network| {
-                network.loss_and_gradients(x.view(), &labels)
-            })?,
+            Order::Seeded => {
+                reordered(network, pair, number, |network| network.loss_and_gradients(x.view(), &labels))?
+            }
         };
         rows.push(
             Columns::new()

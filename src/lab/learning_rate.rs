@@ -15,6 +15,7 @@ use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
 use super::registry::Images;
 use super::statistics::distinct;
+use super::subject::Subject;
 use super::trainer::{Algorithm, Protocol, Trainer};
 use super::training::{bits, tuned};
 use crate::data::{Augmentation, Split};
@@ -23,7 +24,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kink::MaxPoolKink;
 use crate::net::zoo;
-use crate::precision::Precision;
+use crate::precision::{Precision, ReductionOrder};
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
 use crate::report::plot::{Chart, Mark, Point, Series, chart};
@@ -181,14 +182,17 @@ impl Experiment for LearningRate {
         unit: &LearningRateUnit,
         progress: &mut Progress,
     ) -> Result<Vec<Columns>> {
+        let subject = Subject::of_zoo(&unit.network, &self.data.train)?;
         let protocol = Protocol {
             data: &self.data,
             augmentation: &self.augmentation,
-            network: &unit.network,
+            subject: &subject,
             precision: unit.precision,
             optimizer: unit.optimizer,
             kink: MaxPoolKink::default(),
             seed: unit.seed,
+            data_seed: unit.seed,
+            order: ReductionOrder::Fixed,
             batch_size: self.batch_size,
         };
         let schedule = Schedule::Cosine { t_max: self.epochs as u64, eta_min: 0.0 };

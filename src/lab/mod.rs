@@ -1,25 +1,36 @@
 //! Experiments: each trains or measures over a grid of settings and writes a table, plots and a page.
 
+pub mod attribution;
 mod augmentation;
+mod branches;
 mod columns;
+pub mod continuum;
+pub mod conventions;
 mod course;
 mod distance;
 pub mod drift;
 mod evaluation;
 mod experiment;
+mod gradients;
 pub mod imagenet;
 mod journal;
 pub mod learning_rate;
+pub mod margins;
+pub mod noise;
 mod protocol;
 mod registry;
 pub mod reliability;
 mod reliability_page;
 pub mod relu;
+pub mod replay;
 mod report;
 mod results;
+pub mod slices;
 mod statistics;
+mod subject;
 mod summary;
 mod table;
+pub mod taxonomy;
 pub mod thresholds;
 pub mod ties;
 mod trainer;

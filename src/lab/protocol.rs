@@ -13,7 +13,7 @@ use super::distance::Order;
 use super::training::Algorithm;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::kink::Composition;
+use crate::kink::{Composition, Convention};
 use crate::precision::Precision;
 
 /// What can be chosen of an experiment.
@@ -158,7 +158,7 @@ macro_rules! named {
         }
     )+};
 }
-named!(DType, Precision, Composition, Order, Algorithm);
+named!(DType, Precision, Composition, Convention, Order, Algorithm);
 
 struct Name<T>(PhantomData<T>);
 

@@ -5,19 +5,27 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
+use super::attribution::Attribution;
+use super::continuum::Continuum;
+use super::conventions::Conventions;
 use super::drift::Drift;
 use super::experiment::{Event, Experiment, Outcome, RunOptions, Shard, run, run_in_memory};
 use super::imagenet::ImageNet;
 use super::journal::Record;
 use super::learning_rate::LearningRate;
+use super::margins::MarginsExperiment;
+use super::noise::Noise;
 use super::protocol::{self, Field, Protocol};
 use super::relu::Relu;
+use super::replay::Replay;
+use super::slices::Slices;
+use super::taxonomy::Taxonomy;
 use super::thresholds::Thresholds;
 use super::ties::TieMaps;
 use super::training::Training;
 use super::volume::Volume;
 use super::zero_program::ZeroProgram;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Split, synthetic};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::report::page::Page;
@@ -72,6 +80,42 @@ pub static EXPERIMENTS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
             ImageNet::create,
         ),
         Entry::new("relu", "E9: share of the initialisations whose first layer sees ReLU'(0)", Relu::create),
+        Entry::new(
+            "attribution",
+            "E10: how much of the effect of beta is choice, compensation, and error of the forward pass",
+            Attribution::create,
+        ),
+        Entry::new(
+            "taxonomy",
+            "E11: ties that are masked, structural or accidental, over training",
+            Taxonomy::create,
+        ),
+        Entry::new(
+            "replay",
+            "E12: compensation or bifurcation, from both backward passes replayed in f64 on the recorded branches",
+            Replay::create,
+        ),
+        Entry::new("noise", "E13: where noise ends, and whether the effect of beta is larger", Noise::create),
+        Entry::new(
+            "continuum",
+            "E14: bifurcations and accuracy against the bits of fraction and exponent",
+            Continuum::create,
+        ),
+        Entry::new(
+            "margins",
+            "E15: leads of the maximum in f64, and the ties that they foretell in other precisions",
+            MarginsExperiment::create,
+        ),
+        Entry::new(
+            "conventions",
+            "E16: distance of the gradients that frameworks would compute",
+            Conventions::create,
+        ),
+        Entry::new(
+            "slices",
+            "E17: the bifurcation set on a line and a plane around given weights",
+            Slices::create,
+        ),
     ]
 });
 
@@ -156,6 +200,20 @@ impl Images {
             None => Ok(()),
             Some(given) => Err(Error::invalid("train", "no images: this experiment takes none", given.name)),
         }
+    }
+
+    /// The first so many of each part; drawn digits where there are none.
+    pub(super) fn or_drawn(self, train: Option<usize>, test: Option<usize>) -> Result<Split> {
+        let given = match self {
+            Images { train: None, test: None } => synthetic::embedded(6400, 1000).into(),
+            given => given,
+        };
+        given.split(train, test)
+    }
+
+    /// The training part; drawn digits where there is none.
+    pub(super) fn or_drawn_train(self) -> Result<Dataset> {
+        Ok(self.train.unwrap_or_else(|| synthetic::embedded(6400, 0).train))
     }
 
     pub(super) fn train(self) -> Result<Dataset> {
@@ -331,7 +389,7 @@ mod tests {
 
     #[test]
     fn wrong_ones_say_why() {
-        let known = "known: zero_program, ties, thresholds, relu_thresholds, norm_pool, volume, drift, training, learning_rate, imagenet, relu";
+        let known = "known: zero_program, ties, thresholds, relu_thresholds, norm_pool, volume, drift, training, learning_rate, imagenet, relu, attribution, taxonomy, replay, noise, continuum, margins, conventions, slices";
         assert_eq!(message("zero", "{}", digits()), format!("no experiment named `zero`; {known}"));
         assert!(message("zero_program", "{}", digits()).contains("`train`: expected no images"));
         for name in ["volume", "drift", "training"] {

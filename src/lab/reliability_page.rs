@@ -15,7 +15,7 @@ use crate::lab::summary::Cell;
 use crate::net::{Graph, Network};
 use crate::report::page::{self, Figure, Page, Table, Tone};
 use crate::report::plot::{self, Chart, Mark, Point, Series};
-use crate::report::tie_map::{TieMap, tie_map};
+use crate::report::tie_map::{Tie, TieMap, tie_map};
 use crate::report::{power_label, utc};
 use crate::whole_file;
 
@@ -265,8 +265,13 @@ impl Ties {
                 title: format!("Ties of the first pooling, {}", bits(precision)),
                 image: data.image(0).to_vec(),
                 image_shape: [data.shape[1], data.shape[2]],
-                counts: ties.counts[..windows].to_vec(),
-                positive: positive[..windows].to_vec(),
+                ties: ties
+                    .counts
+                    .iter()
+                    .zip(&positive)
+                    .map(|(&n, &p)| Tie::counted(n, p))
+                    .take(windows)
+                    .collect(),
                 shape: [channels, rows, columns],
                 // The centre of a 5x5 convolution lies 2 pixels from the edge of its input.
                 origin: [2, 2],
@@ -322,6 +327,9 @@ fn definitions(compositions: &[Composition]) -> Vec<(String, String)> {
             Composition::Exact => {
                 "The forward pass is the maximum itself; the gradient is multiplied once, and passes unchanged where \
                  there is no tie. Apart from that one rounding only the choice differs from beta = 0."
+            }
+            Composition::Forward => {
+                "The forward pass of the published program, the gradient as for beta = 0: what its forward pass alone does."
             }
             Composition::Split => {
                 "The forward pass is the maximum itself; the backward pass adds two rounded branches, as the \

@@ -16,7 +16,7 @@ use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::kink::{Kink, ReluKink};
-use crate::net::{Graph, Initialization};
+use crate::net::{Graph, Network};
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
 use crate::report::plot::{Chart, Point, Series, chart};
@@ -158,15 +158,14 @@ impl Experiment for Relu {
         for i in 0..count {
             progress.tell(i, count)?;
             let pair = Pair {
-                graph: &graph,
-                dtype: unit.precision,
-                initialization: Initialization::PyTorch,
                 seed: unit.first_seed + i,
                 order: Order::Fixed,
                 kinks: [0.0, 1.0].map(|alpha| Kink::Relu(ReluKink { alpha })),
             };
             let limits = (self.batch_size, self.mini_batches);
-            let measured = distance::measure(engine, &pair, &self.data, limits, &mut Progress::silent())?;
+            let mut network = Network::new(engine, &graph, unit.precision, pair.seed)?;
+            let measured =
+                distance::measure(&mut network, &pair, &self.data, limits, &mut Progress::silent())?;
             let affected = measured.iter().filter(|row| row.number("differing_first") > 0.0).count();
             let loss = measured.first().map_or(f64::NAN, |row| row.number("loss"));
             rows.push(

@@ -20,7 +20,7 @@ use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kink::{Composition, Kink, MaxPoolKink, NormPoolKink, ReluKink};
-use crate::net::{Graph, Initialization, zoo};
+use crate::net::{Graph, Network, zoo};
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
 use crate::report::plot::{Chart, Mark, Point, Series, chart};
@@ -199,16 +199,9 @@ impl Experiment for Thresholds {
         if self.data.shape != [1, 28, 28] {
             return Err(Error::shape("data", "images [1, 28, 28]", &self.data.shape));
         }
-        let graph = self.graph()?;
-        let pair = Pair {
-            graph: &graph,
-            dtype: unit.precision,
-            initialization: Initialization::PyTorch,
-            seed: unit.seed,
-            order: unit.order,
-            kinks: self.kinks().map(|(kink, _)| kink),
-        };
-        distance::measure(engine, &pair, &self.data, (self.batch_size, self.mini_batches), progress)
+        let pair = Pair { seed: unit.seed, order: unit.order, kinks: self.kinks().map(|(kink, _)| kink) };
+        let mut network = Network::new(engine, &self.graph()?, unit.precision, unit.seed)?;
+        distance::measure(&mut network, &pair, &self.data, (self.batch_size, self.mini_batches), progress)
     }
 
     fn page(records: &[Record]) -> Result<Page> {

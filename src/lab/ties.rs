@@ -17,7 +17,7 @@ use crate::kink::MaxPoolKink;
 use crate::net::{Layer, Network, NetworkOptions, zoo};
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
-use crate::report::tie_map::{TieMap, tie_map};
+use crate::report::tie_map::{Tie, TieMap, tie_map};
 use crate::shape::Window2d;
 use crate::tensor::Tensor;
 
@@ -96,12 +96,11 @@ fn letter(count: u8, zero: bool) -> char {
     }
 }
 
-/// Count and whether the maximum is above 0.
-fn read_letter(letter: u8) -> (u8, bool) {
+fn read_letter(letter: u8) -> Tie {
     match letter {
-        b'z' => (2, false),
-        b'2'..=b'9' => (letter - b'0', true),
-        _ => (1, true),
+        b'z' => Tie::Masked,
+        b'2'..=b'9' => Tie::Equal(letter - b'0'),
+        _ => Tie::None,
     }
 }
 
@@ -149,10 +148,9 @@ impl Experiment for TieMaps {
             Place::Network => self.of_network(engine, unit, &x, &labels),
         }?;
         // The picture goes with its map, so that a page can be made of the results alone.
-        let pixels: String = self.grey(unit.image).iter().map(|v| format!("{v:02x}")).collect();
         let [_, height, width] = self.data.shape;
         let picture = Columns::new().with("layer", "image").with("rows", height).with("columns", width);
-        Ok(std::iter::once(picture.with("map", pixels)).chain(rows).collect())
+        Ok(std::iter::once(picture.with("map", grey(&self.data, unit.image))).chain(rows).collect())
     }
 
     fn page(records: &[Record]) -> Result<Page> {
@@ -161,15 +159,6 @@ impl Experiment for TieMaps {
 }
 
 impl TieMaps {
-    /// Mean of the channels.
-    fn grey(&self, image: usize) -> Vec<u8> {
-        let pixels = self.data.image(image);
-        let [channels, height, width] = self.data.shape;
-        let plane = height * width;
-        let mean = |i| (0..channels).map(|c| usize::from(pixels[c * plane + i])).sum::<usize>() / channels;
-        (0..plane).map(|i| mean(i) as u8).collect()
-    }
-
     /// At the first max pooling.
     fn of_network(
         &self,
@@ -199,6 +188,24 @@ impl TieMaps {
         let origin = (data.shape[1] - stride * ties.shape[2]) / 2;
         Ok(rows(&pooling.name, &ties.counts, &y, ties.shape, origin, stride))
     }
+}
+
+/// Mean of the channels of an image, two hexadecimal figures for each pixel.
+pub(super) fn grey(data: &Dataset, image: usize) -> String {
+    let pixels = data.image(image);
+    let [channels, height, width] = data.shape;
+    let plane = height * width;
+    let mean = |i| (0..channels).map(|c| usize::from(pixels[c * plane + i])).sum::<usize>() / channels;
+    (0..plane).map(|i| format!("{:02x}", mean(i))).collect()
+}
+
+/// What [`grey`] wrote.
+pub(super) fn read_grey(pixels: &str) -> Vec<u8> {
+    let byte = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair).unwrap_or_default();
+        u8::from_str_radix(text, 16).unwrap_or(0)
+    };
+    pixels.as_bytes().chunks(2).map(byte).collect()
 }
 
 /// Windows 2x2 of the image itself.
@@ -299,19 +306,12 @@ fn map_of(title: String, picture: &Columns, maps: &[Columns]) -> TieMap {
     const CHANNELS: usize = 9;
     let maps = &maps[..maps.len().min(CHANNELS)];
     let number = |row: &Columns, name: &str| row.number(name) as usize;
-    let pixels = picture.text("map");
-    let byte = |pair: &[u8]| {
-        let text = std::str::from_utf8(pair).unwrap_or_default();
-        u8::from_str_radix(text, 16).unwrap_or(0)
-    };
-    let (counts, positive) =
-        maps.iter().flat_map(|row| row.text("map").into_bytes()).map(read_letter).unzip();
+    let letters = maps.iter().flat_map(|row| row.text("map").into_bytes());
     TieMap {
         title,
-        image: pixels.as_bytes().chunks(2).map(byte).collect(),
+        image: read_grey(&picture.text("map")),
         image_shape: [number(picture, "rows"), number(picture, "columns")],
-        counts,
-        positive,
+        ties: letters.map(read_letter).collect(),
         shape: [maps.len(), number(&maps[0], "rows"), number(&maps[0], "columns")],
         origin: [number(&maps[0], "origin"); 2],
         stride: number(&maps[0], "stride"),
@@ -344,11 +344,12 @@ mod tests {
         assert!(map.number("tied") > 98.0 && map.number("tied_at_zero") == 0.0);
         let drawn = map_of("digit".into(), picture, &image[1..]);
         assert_eq!(drawn.image, maps.data.image(2));
-        for (window, &count) in drawn.counts.iter().enumerate() {
+        for (window, &tie) in drawn.ties.iter().enumerate() {
             let (row, column) = (window / 14 * 2, window % 14 * 2);
             let values = [0, 1, 28, 29].map(|i| drawn.image[row * 28 + column + i]);
             let largest = values.iter().max().unwrap();
-            assert_eq!(usize::from(count), values.iter().filter(|v| *v == largest).count().max(1));
+            let equal = values.iter().filter(|v| *v == largest).count();
+            assert_eq!(tie, Tie::counted(equal as u8, true));
         }
         // Six channels of 12x12 windows behind a 5x5 convolution.
         let network = measure(&units[1]);
@@ -368,9 +369,7 @@ mod tests {
     #[test]
     fn letters() {
         for (count, zero) in [(1, false), (2, true), (2, false), (4, false), (9, false)] {
-            let (read, positive) = read_letter(letter(count, zero) as u8);
-            assert_eq!(positive, !zero || count < 2);
-            assert!(read == count || zero);
+            assert_eq!(read_letter(letter(count, zero) as u8), Tie::counted(count, !zero));
         }
     }
 }

@@ -6,12 +6,14 @@ use std::str::FromStr;
 use super::columns::Columns;
 use super::course::Course;
 use super::evaluation::test;
+use super::subject::Subject;
 use crate::data::{Augmentation, Split};
 use crate::engine::{AdamOptions, Engine, SgdOptions};
 use crate::error::{Error, Result};
 use crate::kink::{Kink, MaxPoolKink};
-use crate::net::{Network, NetworkOptions, NonFinite, Pass, zoo};
-use crate::precision::Precision;
+use crate::net::{Network, NonFinite, Pass};
+use crate::precision::{Precision, ReductionOrder};
+use crate::progress::Progress;
 use crate::train::{GradScaler, Optimizer, OptimizerOptions};
 
 /// What updates the weights.
@@ -48,12 +50,15 @@ impl FromStr for Algorithm {
 pub(super) struct Protocol<'a> {
     pub data: &'a Split,
     pub augmentation: &'a Augmentation,
-    /// Name in the zoo.
-    pub network: &'a str,
+    pub subject: &'a Subject,
     pub precision: Precision,
     pub optimizer: Algorithm,
     pub kink: MaxPoolKink,
+    /// Draws the initial weights.
     pub seed: u64,
+    /// Draws the order of the images and their changes.
+    pub data_seed: u64,
+    pub order: ReductionOrder,
     pub batch_size: usize,
 }
 
@@ -73,11 +78,8 @@ impl<'a> Trainer<'a> {
     pub fn new(engine: &Engine, protocol: Protocol<'a>) -> Result<Trainer<'a>> {
         let Protocol { precision, seed, .. } = protocol;
         let data = &protocol.data.train;
-        let options = zoo::Options { classes: data.classes, input: Some(data.shape), ..Default::default() };
-        let graph = zoo::by_name(protocol.network, &options)?;
-        let initialization = zoo::published_initialization(protocol.network, Default::default())?;
-        let options = NetworkOptions { precision, seed, initialization };
-        let mut network = Network::with_options(engine, &graph, &options)?;
+        let mut network = protocol.subject.network(engine, precision, seed)?;
+        network.set_reduction_order(protocol.order);
         network.set_kink(None, Kink::MaxPool(protocol.kink))?;
         network.watch_non_finite()?;
         let options: OptimizerOptions = match protocol.optimizer {
@@ -90,6 +92,11 @@ impl<'a> Trainer<'a> {
         Ok(Trainer { protocol, network, optimizer, course, cause: None, skipped_cause: None })
     }
 
+    /// The network as it is now.
+    pub fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
     /// Mini-batches of an epoch.
     pub fn steps(&self) -> u64 {
         self.protocol.data.train.len().div_ceil(self.protocol.batch_size) as u64
@@ -100,6 +107,28 @@ impl<'a> Trainer<'a> {
         self.course.ended
     }
 
+    /// Trains for `epochs`, or to the first loss that is not finite: a row for each. `learning_rate` is asked with the number of
+    /// the epoch, from 0 on.
+    pub fn run(
+        &mut self,
+        epochs: u64,
+        learning_rate: impl Fn(u64) -> f64,
+        progress: &mut Progress,
+    ) -> Result<Vec<Columns>> {
+        let (total, mut done) = (epochs * self.steps(), 0);
+        let mut rows = Vec::new();
+        for epoch in 1..=epochs {
+            rows.push(self.epoch(epoch, learning_rate(epoch - 1), &mut || {
+                done += 1;
+                progress.tell(done, total)
+            })?);
+            if self.ended() {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
     /// Trains over all images once, or to the first loss that is not finite, and tests: a row. A loss that is not finite
     /// does not count where the loss scaler skips the step; an epoch of these alone ends the run. `tell` hears of each step.
     pub fn epoch(
@@ -108,7 +137,7 @@ impl<'a> Trainer<'a> {
         learning_rate: f64,
         tell: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Columns> {
-        let Protocol { data, augmentation, precision, seed, batch_size, .. } = self.protocol;
+        let Protocol { data, augmentation, precision, data_seed: seed, batch_size, .. } = self.protocol;
         self.optimizer.set_learning_rate(learning_rate)?;
         let (mut sum, mut batches, mut skipped) = (0.0, 0u32, 0u64);
         for (step, indices) in (1..).zip(data.train.batches(batch_size, seed, epoch)?) {

@@ -13,6 +13,7 @@ use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
 use super::registry::Images;
 use super::statistics::{Spread, distinct};
+use super::subject::Subject;
 use super::trainer::{Protocol, Trainer};
 use crate::data::{Augmentation, Split};
 use crate::dtype::DType;
@@ -20,7 +21,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::kink::{Composition, MaxPoolKink};
 use crate::net::zoo;
-use crate::precision::Precision;
+use crate::precision::{Precision, ReductionOrder};
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table, Tone};
 use crate::report::plot::{Chart, Point, Series, chart};
@@ -137,6 +138,19 @@ pub(super) fn tuned(network: &str, optimizer: &str) -> Vec<Published> {
     published().into_iter().filter(same).collect()
 }
 
+/// The published learning rate, else one that trains: 0.01 for SGD, 0.001 for Adam.
+pub(super) fn published_learning_rate(network: &str, optimizer: Algorithm, precision: &Precision) -> f64 {
+    let rows = tuned(network, &optimizer.to_string());
+    let exact = rows.iter().find(|p| p.bits == bits(precision));
+    exact.or(rows.first()).map_or(
+        match optimizer {
+            Algorithm::Sgd => 0.01,
+            Algorithm::Adam => 0.001,
+        },
+        |p| p.learning_rate,
+    )
+}
+
 impl Training {
     /// With its protocol chosen. Errors: [`crate::Error::InvalidArgument`], [`crate::Error::NotFound`] for an unknown network.
     pub fn create(protocol: TrainingProtocol, images: Images) -> Result<Training> {
@@ -160,17 +174,9 @@ impl Training {
         })
     }
 
-    /// The published learning rate, else one that trains: 0.01 for SGD, 0.001 for Adam.
     fn learning_rate_of(&self, unit: &TrainingUnit) -> f64 {
-        let published = || {
-            let rows = tuned(&unit.network, &unit.optimizer.to_string());
-            let exact = rows.iter().find(|p| p.bits == bits(&unit.precision));
-            exact.or(rows.first()).map(|p| p.learning_rate)
-        };
-        self.learning_rate.or_else(published).unwrap_or(match unit.optimizer {
-            Algorithm::Sgd => 0.01,
-            Algorithm::Adam => 0.001,
-        })
+        let published = || published_learning_rate(&unit.network, unit.optimizer, &unit.precision);
+        self.learning_rate.unwrap_or_else(published)
     }
 }
 
@@ -223,31 +229,22 @@ impl Experiment for Training {
     }
 
     fn measure(&self, engine: &Engine, unit: &TrainingUnit, progress: &mut Progress) -> Result<Vec<Columns>> {
+        let subject = Subject::of_zoo(&unit.network, &self.data.train)?;
         let protocol = Protocol {
             data: &self.data,
             augmentation: &self.augmentation,
-            network: &unit.network,
+            subject: &subject,
             precision: unit.precision,
             optimizer: unit.optimizer,
             kink: MaxPoolKink::beta(unit.beta, unit.composition),
             seed: unit.seed,
+            data_seed: unit.seed,
+            order: ReductionOrder::Fixed,
             batch_size: self.batch_size,
         };
-        let mut trainer = Trainer::new(engine, protocol)?;
         let schedule = Schedule::Cosine { t_max: self.epochs as u64, eta_min: 0.0 };
-        let (total, mut done) = (self.epochs as u64 * trainer.steps(), 0);
-        let mut rows: Vec<Columns> = Vec::new();
-        for epoch in 1..=self.epochs as u64 {
-            let learning_rate = schedule.learning_rate(self.learning_rate_of(unit), epoch - 1);
-            rows.push(trainer.epoch(epoch, learning_rate, &mut || {
-                done += 1;
-                progress.tell(done, total)
-            })?);
-            if trainer.ended() {
-                break;
-            }
-        }
-        Ok(rows)
+        let rate = |epoch| schedule.learning_rate(self.learning_rate_of(unit), epoch);
+        Trainer::new(engine, protocol)?.run(self.epochs as u64, rate, progress)
     }
 
     fn page(records: &[Record]) -> Result<Page> {

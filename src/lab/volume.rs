@@ -12,6 +12,7 @@ use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
 use super::registry::Images;
 use super::statistics::{Spread, distinct};
+use super::subject::Subject;
 use crate::data::Dataset;
 use crate::dtype::DType;
 use crate::engine::Engine;
@@ -178,21 +179,16 @@ impl Experiment for Volume {
         if self.data.shape[0] != 3 {
             return Err(Error::shape("data", "colour images [3, H, W]", &self.data.shape));
         }
-        let [c, h, w] = self.data.shape;
-        let options =
-            zoo::Options { classes: self.data.classes, input: Some([c, h, w]), ..Default::default() };
-        let graph = zoo::by_name(&cell.network, &options)?;
         let minimal = MaxPoolKink::beta(1.0, Composition::Exact);
         let pair = Pair {
-            graph: &graph,
-            dtype: cell.precision,
-            initialization: self.initialization,
             seed: *seed,
             order: Order::Fixed,
             kinks: [MaxPoolKink::default(), minimal].map(Kink::MaxPool),
         };
         let limits = (cell.batch_size, self.mini_batches);
-        let rows = distance::measure(engine, &pair, &self.data, limits, progress)?;
+        let subject = Subject::of_zoo(&cell.network, &self.data)?.with_initialization(self.initialization);
+        let mut network = subject.network(engine, cell.precision, *seed)?;
+        let rows = distance::measure(&mut network, &pair, &self.data, limits, progress)?;
         let affected = |row: Columns| {
             let affected = row.number("d_linf") > Volume::tau(cell.precision);
             row.with("affected", affected)

@@ -124,18 +124,44 @@ impl Network {
         labels: &[i64],
         alternatives: &[Vec<Choice>],
     ) -> Result<Vec<Comparison>> {
-        let present = self.settings.kinks.clone();
         // Every alternative is checked before anything runs.
+        let others = self.alternatives(alternatives)?;
+        self.loss_and_gradients(x, labels)?;
+        self.compare_others(Some((x, labels)), &others)
+    }
+
+    /// As [`Network::compare`], on the stored forward pass, such as a [replayed](Network::replay) one.
+    ///
+    /// Errors: those of [`Network::backward`], also for an alternative that would have another forward pass.
+    pub fn compare_stored(&mut self, alternatives: &[Vec<Choice>]) -> Result<Vec<Comparison>> {
+        let others = self.alternatives(alternatives)?;
+        self.backward()?;
+        self.compare_others(None, &others)
+    }
+
+    /// The choices of each alternative, all of them checked.
+    fn alternatives(&mut self, alternatives: &[Vec<Choice>]) -> Result<Vec<Vec<Option<Kink>>>> {
+        let present = self.settings.kinks.clone();
         let mut others = Vec::new();
         for choices in alternatives {
             let set = choices.iter().try_for_each(|c| self.set_kink(c.layer.as_deref(), c.kink));
             others.push(std::mem::replace(&mut self.settings.kinks, present.clone()));
             set?;
         }
-        let loss = self.loss_and_gradients(x, labels)?;
+        Ok(others)
+    }
+
+    /// The gradients that are there against those of other choices.
+    fn compare_others(
+        &mut self,
+        batch: Option<(View, &[i64])>,
+        others: &[Vec<Option<Kink>>],
+    ) -> Result<Vec<Comparison>> {
+        let present = self.settings.kinks.clone();
+        let loss = self.loss()?;
         let (save, restore) = self.reference()?;
         self.submit(&[save])?;
-        let compared = self.compare_with(x, labels, loss, &others, restore);
+        let compared = self.compare_with(batch, loss, others, restore);
         if compared.is_err() {
             // What is there may be another choice's.
             (self.stored, self.last_loss) = (None, None);
@@ -147,8 +173,7 @@ impl Network {
 
     fn compare_with(
         &mut self,
-        x: View,
-        labels: &[i64],
+        batch: Option<(View, &[i64])>,
         loss: f64,
         others: &[Vec<Option<Kink>>],
         restore: ProgramId,
@@ -162,12 +187,12 @@ impl Network {
         order.sort_by_key(|&i| !shared[i]);
         for i in order {
             self.settings.kinks = others[i].clone();
-            let other_loss = match shared[i] {
-                true => {
+            let other_loss = match batch {
+                Some((x, labels)) if !shared[i] => self.loss_and_gradients(x, labels)?,
+                _ => {
                     self.backward()?;
                     loss
                 }
-                false => self.loss_and_gradients(x, labels)?,
             };
             comparisons[i] = Some(Comparison {
                 differences: self.differences()?,
@@ -176,10 +201,11 @@ impl Network {
             });
         }
         self.settings.kinks = present;
-        if shared.contains(&false) {
-            self.loss_and_gradients(x, labels)?;
-        } else {
-            self.submit(&[restore])?;
+        match batch {
+            Some((x, labels)) if shared.contains(&false) => {
+                self.loss_and_gradients(x, labels)?;
+            }
+            _ => self.submit(&[restore])?,
         }
         Ok(comparisons.into_iter().flatten().collect())
     }

@@ -35,6 +35,18 @@ impl Network {
         self.restore_from(&file, "")
     }
 
+    /// Takes over parameters and running statistics of a network of the same graph, rounded to `precision().parameters`.
+    ///
+    /// Errors: [`crate::Error::InvalidArgument`] for another graph.
+    pub fn copy_state(&mut self, from: &mut Network) -> Result<()> {
+        if self.graph != from.graph {
+            return Err(crate::Error::invalid("from", "a network of the same graph", "another one"));
+        }
+        let mut state = TensorFile::default();
+        from.store_in(&mut state, "")?;
+        self.restore_from(&state, "")
+    }
+
     /// Names behind `prefix`, shapes and dtypes of parameters and buffers.
     pub(crate) fn wanted(&self, prefix: &str) -> Vec<(String, Vec<usize>, DType)> {
         let dtype = self.precision.parameters;

@@ -154,6 +154,8 @@ pub struct LayerInfo {
     pub layer: Layer,
     /// Output shape without the batch dimension.
     pub shape: Vec<usize>,
+    /// Names of the layers that it reads.
+    pub inputs: Vec<String>,
 }
 
 /// A directed acyclic graph of layers with inferred shapes; the last layer added is the output.
@@ -336,7 +338,13 @@ impl Graph {
 
     /// Every layer in the order in which it was added, the input first.
     pub fn layers(&self) -> impl Iterator<Item = LayerInfo> + '_ {
-        self.nodes.iter().map(|n| LayerInfo { name: n.name.clone(), layer: n.layer, shape: n.shape.clone() })
+        let name = |id: &NodeId| self.nodes[id.0].name.clone();
+        self.nodes.iter().map(move |n| LayerInfo {
+            name: n.name.clone(),
+            layer: n.layer,
+            shape: n.shape.clone(),
+            inputs: n.inputs.iter().map(name).collect(),
+        })
     }
 
     /// Parameters and buffers in the order of the layers, weight before bias.

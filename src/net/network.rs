@@ -13,7 +13,7 @@ use crate::engine::op::{BufferId, Call, Op, OptimizerSettings, Settings, Work};
 use crate::engine::session::{KernelTime, ProgramId, Session};
 use crate::engine::{Engine, Placement};
 use crate::error::{Error, Result};
-use crate::kink::Kink;
+use crate::kink::{Convention, Kink};
 use crate::precision::{Precision, ReductionOrder, Simulated};
 use crate::shape::element_count;
 use crate::tensor::{Tensor, View};
@@ -270,6 +270,13 @@ impl Network {
             }
         }
         Ok(())
+    }
+
+    /// Chooses what a framework computes, at every kink layer, from the next run on.
+    pub fn set_kinks(&mut self, convention: Convention) {
+        for kink in convention.kinks() {
+            self.set_kink(None, kink).expect("the numbers of a convention are finite");
+        }
     }
 
     /// The choice at a layer; `None` for a layer without a kink.

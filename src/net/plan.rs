@@ -30,10 +30,22 @@ impl Mode {
     }
 }
 
+/// Type of the elements of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// The storage type.
+    Storage,
+    /// The accumulate type.
+    Wide,
+    /// Sets and numbers that are the same in each precision.
+    Bytes,
+}
+
 /// A tensor of the plan.
 #[derive(Debug, Clone)]
 struct Value {
     bytes: usize,
+    unit: Unit,
     place: Place,
 }
 
@@ -76,6 +88,9 @@ pub(super) struct Plan {
     pub ties: Vec<Option<usize>>,
     /// Slot of each kink layer's counts, in a census.
     pub counts: Vec<Option<usize>>,
+    /// What the forward pass leaves for loss and backward, x and logits included: slots in the order of the layers, the
+    /// same for each precision but for the type.
+    pub record: Vec<(usize, Unit)>,
 }
 
 /// Largest number of elements of one tensor: GPU kernels index with 32 bits.
@@ -139,12 +154,26 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn value(&mut self, bytes: usize, place: Place) -> ValueId {
-        self.values.push(Value { bytes, place });
+        self.values.push(Value { bytes, unit: Unit::Bytes, place });
         self.values.len() - 1
     }
 
     fn slot(&mut self, elements: usize) -> ValueId {
-        self.value(elements * self.dtype.size(), Place::Slot(None))
+        self.stored(elements, Place::Slot(None))
+    }
+
+    /// A value of the storage type.
+    fn stored(&mut self, elements: usize, place: Place) -> ValueId {
+        let id = self.value(elements * self.dtype.size(), place);
+        self.values[id].unit = Unit::Storage;
+        id
+    }
+
+    /// A value of the accumulate type.
+    fn wide(&mut self, elements: usize) -> ValueId {
+        let id = self.value(elements * self.accumulate_bytes(), Place::Slot(None));
+        self.values[id].unit = Unit::Wide;
+        id
     }
 
     /// Elements of a layer's output for the whole batch.
@@ -223,12 +252,12 @@ impl Builder<'_> {
             self.len(node)?;
         }
         let own = Place::Own(None);
-        let x = self.value(self.len(0)? * self.dtype.size(), own);
+        let x = self.stored(self.len(0)?, own);
         let labels = self.value(self.batch * 4, own);
         let wide_loss = self.precision.is_mixed();
         let loss_bytes = if wide_loss { self.accumulate_bytes() } else { self.dtype.size() };
         let loss_value = self.value(loss_bytes, own);
-        let row_loss = self.value(self.batch * self.accumulate_bytes(), Place::Slot(None));
+        let row_loss = self.wide(self.batch);
 
         let mut outputs: Vec<ValueId> = vec![x];
         let mut extras: Vec<Vec<ValueId>> = vec![vec![]];
@@ -310,8 +339,7 @@ impl Builder<'_> {
                         let argument = format!("layer {}: x", node.name);
                         return Err(Error::shape(argument, expected, &[self.batch, geometry.channels]));
                     }
-                    let bytes = geometry.channels * self.accumulate_bytes();
-                    extra = (0..2).map(|_| self.value(bytes, Place::Slot(None))).collect();
+                    extra = (0..2).map(|_| self.wide(geometry.channels)).collect();
                     let y = self.slot(len);
                     let op = Op::BatchNormForward { geometry, eps, momentum, parameters };
                     let writes = [&[y], &extra[..], &running].concat();
@@ -576,6 +604,11 @@ impl Builder<'_> {
             Place::Own(slot) => slot,
             _ => None,
         };
+        let recorded = |v: &ValueId| {
+            let by_forward = *v == draft.x || first[*v] < draft.forward.len();
+            by_forward && *v != draft.labels
+        };
+        let record = (0..values.len()).filter(recorded).filter_map(|v| Some((own(v)?, values[v].unit)));
         Ok(Plan {
             x: own(draft.x).expect("x has its own memory"),
             labels: own(draft.labels).expect("labels have their own memory"),
@@ -584,6 +617,7 @@ impl Builder<'_> {
             outputs: draft.outputs.iter().map(|&v| own(v)).collect(),
             ties: draft.ties.iter().map(|v| v.and_then(own)).collect(),
             counts: draft.counts.iter().map(|v| v.and_then(own)).collect(),
+            record: record.collect(),
             forward: locate(draft.forward),
             loss: locate(draft.loss),
             backward: locate(draft.backward),

@@ -10,17 +10,18 @@ use crate::engine::session::ProgramId;
 use crate::engine::{class_indices, scalar_f64};
 use crate::error::{Error, Result};
 use crate::kink::Kink;
+use crate::shape::{Pool2dGeometry, Window2d};
 use crate::tensor::{Tensor, View};
 
 /// A training forward pass whose activations are still there.
 pub(super) struct StoredForward {
     /// Its plan is the one of this batch size and mode.
-    batch: usize,
-    mode: Mode,
+    pub batch: usize,
+    pub mode: Mode,
     /// The choices under which it was made.
     kinks: Vec<Option<Kink>>,
     /// The step in which it was made: a further backward pass draws the same random numbers.
-    step: u64,
+    pub step: u64,
     /// No parameter has changed since: a further backward pass would be one of the same function.
     pub same_parameters: bool,
 }
@@ -148,17 +149,34 @@ impl Network {
                 format!("{layer}, a {}", node.layer.kind()),
             ));
         };
-        let [c, h, w] = node.shape[..] else { unreachable!("max pooling gives images") };
-        let (batch, buffer) = self.stored(layer, |plan| plan.ties[index])?;
+        let geometry = self.pool_geometry(index, window)?;
+        let sets = self.tie_sets(index)?;
         let tie_bytes = crate::shape::tie_bytes(window.len());
-        let mut bytes = vec![0; batch * c * h * w * tie_bytes];
-        let _serial = self.engine.lock();
-        self.session.read(buffer, &mut bytes)?;
         let count = |set: &[u8]| match set[tie_bytes - 1] & 0x80 {
             0 => set.iter().map(|b| b.count_ones()).sum::<u32>().min(255) as u8,
             _ => 0,
         };
-        Ok(Ties { shape: [batch, c, h, w], counts: bytes.chunks(tie_bytes).map(count).collect() })
+        Ok(Ties { shape: geometry.y_shape(), counts: sets.chunks(tie_bytes).map(count).collect() })
+    }
+
+    /// Geometry of a pooling for the stored batch.
+    pub(super) fn pool_geometry(&self, index: usize, window: Window2d) -> Result<Pool2dGeometry> {
+        let node = &self.graph.nodes[index];
+        let batch = self.stored.as_ref().map_or(1, |stored| stored.batch);
+        let [c, h, w] = self.graph.nodes[node.inputs[0].0].shape[..] else { unreachable!("pools images") };
+        Pool2dGeometry::new([batch, c, h, w], window)
+    }
+
+    /// The tie sets that a max pooling has stored.
+    pub(super) fn tie_sets(&mut self, index: usize) -> Result<Vec<u8>> {
+        let node = &self.graph.nodes[index];
+        let Layer::MaxPool2d { window } = node.layer else { unreachable!("only max poolings tie") };
+        let (batch, buffer) = self.stored(&node.name, |plan| plan.ties[index])?;
+        let windows = batch * node.shape.iter().product::<usize>();
+        let mut bytes = vec![0; windows * crate::shape::tie_bytes(window.len())];
+        let _serial = self.engine.lock();
+        self.session.read(buffer, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// A layer's output in the last [`Network::loss_and_gradients`] or training step, where a backward pass
@@ -166,6 +184,12 @@ impl Network {
     /// and the logits.
     pub fn activation(&mut self, layer: &str) -> Result<Tensor> {
         let index = self.layer_index(layer)?;
+        self.output(index)
+    }
+
+    /// [`Network::activation`] by index.
+    pub(super) fn output(&mut self, index: usize) -> Result<Tensor> {
+        let layer = &self.graph.nodes[index].name;
         let (batch, buffer) = self.stored(layer, |plan| plan.outputs[index])?;
         let mut shape = vec![batch];
         shape.extend(&self.graph.nodes[index].shape);

@@ -330,12 +330,15 @@ fn cause(output: &Output, value: f64, settings: &Settings) -> String {
     match output.op {
         Op::FirstNonFinite { .. } => "it was there before the step".into(),
         Op::MaxPool2dForward { .. } => match settings.maxpool(site).forward_weights() {
-            Some([beta, _]) if nan => {
-                format!(
-                    "beta * x and (1 - beta) * x exceed {largest} with opposite signs (coupled, beta = {beta})"
-                )
+            Some([beta, _]) => {
+                let how = format!("({}, beta = {beta})", settings.maxpool(site).composition);
+                match nan {
+                    true => {
+                        format!("beta * x and (1 - beta) * x exceed {largest} with opposite signs {how}")
+                    }
+                    false => exceeds(&format!("beta * x {how}")),
+                }
             }
-            Some([beta, _]) => exceeds(&format!("beta * x (coupled, beta = {beta})")),
             // The largest of finite numbers is one.
             None => "what it read was not finite".into(),
         },

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows an experiment: callers bring numbers and words.
 
+pub mod heat_map;
 pub mod page;
 pub mod plot;
 #[cfg(feature = "png")]

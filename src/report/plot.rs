@@ -59,10 +59,12 @@ pub enum Mark {
     Lines,
     /// Bars from the lower end of the y axis, those of different series side by side.
     Bars,
+    /// Areas on top of each other, the first series lowest; all have the same places. Points have no whiskers.
+    Areas,
 }
 
 /// A chart of lines or bars over common axes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Chart {
     /// How all series are drawn.
     pub mark: Mark,
@@ -179,12 +181,17 @@ fn draw(root: &Area, chart: &Chart) -> Drawn {
     let apart = match chart.mark {
         Mark::Lines => (0.14f64).min(0.4 / count),
         Mark::Bars => BARS / count,
+        Mark::Areas => 0.0,
     };
+    if chart.mark == Mark::Areas {
+        return areas(root, &frame, &chart.series);
+    }
     let dodge = |i: usize| (i as f64 - (count - 1.0) / 2.0) * apart * gap;
     for (i, series) in chart.series.iter().enumerate() {
         match chart.mark {
             Mark::Lines => line(root, &frame, series, i, dodge(i))?,
             Mark::Bars => bars(root, &frame, series, i, [dodge(i), apart * gap])?,
+            Mark::Areas => unreachable!("drawn above"),
         }
     }
     Ok(())
@@ -205,6 +212,33 @@ fn bars(root: &Area, frame: &Frame, series: &Series, index: usize, [dodge, width
         if point.failed {
             cross(root, frame.at(point.x + dodge, point.y), INK)?;
         }
+    }
+    Ok(())
+}
+
+fn areas(root: &Area, frame: &Frame, all: &[Series]) -> Drawn {
+    let places: Vec<f64> = all.iter().flat_map(|s| &s.points).map(|p| p.x).collect();
+    let [first, last] = [f64::min, f64::max].map(|f| places.iter().copied().fold(f64::NAN, f));
+    // A single place is a bar.
+    let widen = |x: f64, side: f64| if first == last { x + side * 0.3 } else { x };
+    let mut below: Vec<f64> = vec![frame.y.start; all.first().map_or(0, |s| s.points.len())];
+    for (i, series) in all.iter().enumerate() {
+        let above: Vec<f64> = series.points.iter().zip(&below).map(|(p, b)| p.y + b).collect();
+        let edge = |heights: &[f64]| -> Vec<(i32, i32)> {
+            let ends = series.points.iter().zip(heights).map(|(p, &y)| (p.x, y));
+            ends.flat_map(|(x, y)| [frame.at(widen(x, -1.0), y), frame.at(widen(x, 1.0), y)]).collect()
+        };
+        let mut outline = edge(&above);
+        let mut lower = edge(&below);
+        if first == last {
+            lower.swap(0, 1);
+        } else {
+            lower.reverse();
+        }
+        outline.extend(lower);
+        root.draw(&Polygon::new(outline.clone(), PALETTE[i % PALETTE.len()].mix(0.85).filled()))?;
+        root.draw(&PathElement::new(edge(&above), INK.stroke_width(1)))?;
+        below = above;
     }
     Ok(())
 }
@@ -305,7 +339,9 @@ fn legend(root: &Area, chart: &Chart, mut y: i32) -> Drawn<i32> {
                 root.draw(&PathElement::new([(x, y), (x + 48, y)], color.stroke_width(4)))?;
                 root.draw(&marker(i, (x + 24, y), color))?;
             }
-            Mark::Bars => root.draw(&Rectangle::new([(x + 12, y - 12), (x + 44, y + 12)], color.filled()))?,
+            Mark::Bars | Mark::Areas => {
+                root.draw(&Rectangle::new([(x + 12, y - 12), (x + 44, y + 12)], color.filled()))?
+            }
         }
         root.draw(&Text::new(series.name.clone(), (x + 60, y), style.clone()))?;
     }
@@ -356,6 +392,19 @@ mod tests {
         let bars = |color: &str| svg.lines().filter(|l| l.starts_with("<rect") && l.contains(color)).count();
         // Three and the entry of the legend.
         assert_eq!([bars("#0072B2"), bars("#D55E00")], [4, 4], "{svg}");
+    }
+
+    #[test]
+    fn areas_lie_on_each_other() {
+        let mut example = Chart { mark: Mark::Areas, reference: None, y_range: (0.0, 200.0), ..example() };
+        let svg = chart(&example).unwrap();
+        let area = |svg: &str, color: &str| {
+            svg.lines().filter(|l| l.starts_with("<polygon") && l.contains(color)).count()
+        };
+        assert_eq!([area(&svg, "#0072B2"), area(&svg, "#D55E00")], [1, 1], "{svg}");
+        example.series.iter_mut().for_each(|s| s.points.truncate(1));
+        let svg = chart(&example).unwrap();
+        assert_eq!(area(&svg, "#0072B2"), 1);
     }
 
     #[test]

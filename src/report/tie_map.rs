@@ -6,6 +6,32 @@ use plotters::style::text_anchor::{HPos, VPos};
 use crate::error::{Error, Result};
 use crate::report::plot::{Area, Drawn, accessible, drawing_error, text};
 
+/// What a window is marked as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tie {
+    /// Not at all.
+    None,
+    /// A tie that no gradient passes.
+    Masked,
+    /// So many equal elements.
+    Equal(u8),
+    /// A tie in any arithmetic.
+    Structural,
+    /// A tie by rounding.
+    Accidental,
+}
+
+impl Tie {
+    /// By the number of elements that attain the maximum, and whether it is above 0.
+    pub fn counted(count: u8, positive: bool) -> Tie {
+        match (count, positive) {
+            (0 | 1, _) => Tie::None,
+            (_, false) => Tie::Masked,
+            (n, true) => Tie::Equal(n),
+        }
+    }
+}
+
 /// The ties of one image at one pooling layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TieMap {
@@ -15,10 +41,8 @@ pub struct TieMap {
     pub image: Vec<u8>,
     /// `[H, W]`.
     pub image_shape: [usize; 2],
-    /// Number of elements that attain the maximum, for each window `[C, OH, OW]`.
-    pub counts: Vec<u8>,
-    /// Whether the maximum of the window is above 0, for each window.
-    pub positive: Vec<bool>,
+    /// Of each window `[C, OH, OW]`.
+    pub ties: Vec<Tie>,
     /// `[C, OH, OW]`.
     pub shape: [usize; 3],
     /// `[y, x]` of the upper left pixel of window (0, 0): the centre of its first receptive field.
@@ -37,11 +61,13 @@ const AT_ZERO: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 const POSITIVE: [RGBColor; 3] =
     [RGBColor(0xf0, 0xe4, 0x42), RGBColor(0xe6, 0x9f, 0x00), RGBColor(0xd5, 0x5e, 0x00)];
 
-fn color(count: u8, positive: bool) -> Option<RGBColor> {
-    match (count, positive) {
-        (0 | 1, _) => None,
-        (_, false) => Some(AT_ZERO),
-        (n, true) => Some(POSITIVE[(n as usize - 2).min(2)]),
+fn color(tie: Tie) -> Option<RGBColor> {
+    match tie {
+        Tie::None => None,
+        Tie::Masked => Some(AT_ZERO),
+        Tie::Equal(n) => Some(POSITIVE[(n as usize).clamp(2, 4) - 2]),
+        Tie::Structural => Some(POSITIVE[1]),
+        Tie::Accidental => Some(POSITIVE[2]),
     }
 }
 
@@ -53,10 +79,9 @@ fn color(count: u8, positive: bool) -> Option<RGBColor> {
 pub fn tie_map(map: &TieMap) -> Result<String> {
     let [channels, rows, columns] = map.shape;
     let windows = channels * rows * columns;
-    for (name, len) in [("counts", map.counts.len()), ("positive", map.positive.len())] {
-        if len != windows {
-            return Err(Error::shape(name, format!("{windows} windows for {:?}", map.shape), &[len]));
-        }
+    if map.ties.len() != windows {
+        let expected = format!("{windows} windows for {:?}", map.shape);
+        return Err(Error::shape("ties", expected, &[map.ties.len()]));
     }
     let [height, width] = map.image_shape;
     if map.image.len() != height * width {
@@ -83,7 +108,7 @@ pub fn tie_map(map: &TieMap) -> Result<String> {
 fn draw(root: &Area, map: &TieMap, [cell_w, cell_h]: [i32; 2], across: i32) -> Drawn {
     root.fill(&WHITE)?;
     root.draw(&Text::new(map.title.clone(), (GAP, 14), text(44, BLACK, HPos::Left, VPos::Top)))?;
-    legend(root)?;
+    legend(root, map)?;
     let [channels, rows, columns] = map.shape;
     for channel in 0..channels {
         let (x, y) = (GAP + channel as i32 % across * cell_w, HEAD + channel as i32 / across * cell_h);
@@ -93,7 +118,7 @@ fn draw(root: &Area, map: &TieMap, [cell_w, cell_h]: [i32; 2], across: i32) -> D
         image(root, map, (x, y))?;
         for window in 0..rows * columns {
             let index = channel * rows * columns + window;
-            let Some(color) = color(map.counts[index], map.positive[index]) else { continue };
+            let Some(color) = color(map.ties[index]) else { continue };
             let row = (map.origin[0] + window / columns * map.stride) as i32;
             let column = (map.origin[1] + window % columns * map.stride) as i32;
             let (x, y) = (x + column * SCALE, y + row * SCALE);
@@ -130,13 +155,17 @@ fn image(root: &Area, map: &TieMap, (x0, y0): (i32, i32)) -> Drawn {
     root.draw(&Rectangle::new([(x0, y0), corner], RGBColor(0x99, 0x99, 0x99).stroke_width(1)))
 }
 
-fn legend(root: &Area) -> Drawn {
+fn legend(root: &Area, map: &TieMap) -> Drawn {
     let style = text(36, BLACK, HPos::Left, VPos::Center);
     let entry = |x: i32, y: i32, color: RGBColor, label: &str| {
         root.draw(&Rectangle::new([(x, y - 14), (x + 28, y + 14)], color.filled()))?;
         root.draw(&Text::new(label.to_string(), (x + 38, y), style.clone()))
     };
     entry(GAP, 92, AT_ZERO, "tie at 0 (no gradient passes)")?;
+    if map.ties.iter().any(|tie| matches!(tie, Tie::Structural | Tie::Accidental)) {
+        entry(GAP, 142, POSITIVE[1], "tie in any arithmetic")?;
+        return entry(GAP + 470, 142, POSITIVE[2], "tie by rounding");
+    }
     for (i, (color, label)) in POSITIVE.into_iter().zip(["2 equal, not 0", "3", "4 or more"]).enumerate() {
         entry(GAP + [0, 360, 450][i], 142, color, label)?;
     }
@@ -152,8 +181,18 @@ mod tests {
             title: "ties".into(),
             image: (0..36).collect(),
             image_shape: [6, 6],
-            counts: vec![0, 1, 2, 4, 4, 3, 1, 200],
-            positive: vec![false, true, true, true, false, true, false, true],
+            ties: [
+                (0, false),
+                (1, true),
+                (2, true),
+                (4, true),
+                (4, false),
+                (3, true),
+                (1, false),
+                (200, true),
+            ]
+            .map(|(count, positive)| Tie::counted(count, positive))
+            .to_vec(),
             shape: [2, 2, 2],
             origin: [1, 1],
             stride: 2,
@@ -172,8 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn causes_have_a_legend_of_their_own() {
+        let mut ties = vec![Tie::None; 8];
+        (ties[0], ties[5]) = (Tie::Structural, Tie::Accidental);
+        let svg = tie_map(&TieMap { ties, ..example() }).unwrap();
+        assert_eq!(["#E69F00", "#D55E00", "#F0E442"].map(|c| svg.matches(c).count()), [3, 3, 0]);
+        assert!(svg.contains("tie by rounding"));
+    }
+
+    #[test]
     fn shapes_are_checked() {
-        assert!(tie_map(&TieMap { counts: vec![1; 7], ..example() }).is_err());
+        assert!(tie_map(&TieMap { ties: vec![Tie::None; 7], ..example() }).is_err());
         assert!(tie_map(&TieMap { origin: [3, 1], ..example() }).is_err());
         assert!(tie_map(&TieMap { image: vec![0; 35], ..example() }).is_err());
     }

@@ -126,6 +126,10 @@ static void maxpool(void) {
         {TB_JACOBIAN_BETA, 3, TB_COMPOSITION_SPLIT, {0, -1, 3, 0}},
         {TB_JACOBIAN_BETA, 3, TB_COMPOSITION_COUPLED, {0, -1, 3, 0}},
         {TB_JACOBIAN_BETA, -2, TB_COMPOSITION_EXACT, {0, 4, -2, 0}},
+        {TB_JACOBIAN_BETA, 3, TB_COMPOSITION_FORWARD, {0, 2, 0, 0}},
+        {TB_JACOBIAN_FIRST_COLUMN, 0, TB_COMPOSITION_EXACT, {0, 0, 2, 0}},
+        {TB_JACOBIAN_ALL, 0, TB_COMPOSITION_EXACT, {0, 2, 2, 0}},
+        {TB_JACOBIAN_SCALED, 0, TB_COMPOSITION_EXACT, {0, 1, 1, 0}},
     };
     tb_pool2d_options options;
     tb_kink kink;
@@ -169,6 +173,35 @@ static void maxpool(void) {
     }
 }
 
+/* Four windows: a tie at 0, one at 5, a NaN, and a maximum that leads by a quarter of an ulp of f16. */
+static void diagnosis(void) {
+    static const int64_t x_shape[4] = {1, 1, 2, 8}, y_shape[4] = {1, 1, 1, 4}, short_shape[4] = {1, 1, 1, 3};
+    static const double gy[4] = {0, 3, 1, 1};
+    double x[16] = {0, 0, 5, 5, 0, 1, 1, 1 - 1.0 / 4096, -1, -2, 5, 1, 1, 1, 0.5, 0};
+    const tb_view x_view = in(x, x_shape, 4, TB_DTYPE_F64), gy_view = in(gy, y_shape, 4, TB_DTYPE_F64);
+    const tb_view short_view = in(gy, short_shape, 4, TB_DTYPE_F64), f32_view = in(gy, y_shape, 4, TB_DTYPE_F32);
+    tb_pool2d_options options;
+    tb_maxpool2d_diagnosis d;
+    x[4] = NAN;
+    d.struct_size = sizeof d;
+    OK(tb_maxpool2d_diagnose(engine, &x_view, NULL, NULL, &d));
+    CHECK(d.struct_size == sizeof d && d.windows == 4 && d.nan == 1 && d.untied == 1);
+    CHECK(d.tied_at_zero == 1 && d.tied_elsewhere == 1 && d.alive == 2);
+    CHECK(d.predicted_ties_f16 == 0.75 && d.predicted_ties_bf16 == 1 - 1.0 / 32 && d.predicted_ties_f32 == 0);
+    OK(tb_maxpool2d_diagnose(engine, &x_view, &gy_view, NULL, &d));
+    CHECK(d.windows == 4 && d.tied_at_zero == 1 && d.tied_elsewhere == 1 && d.alive == 1);
+    /* Windows of a row each. */
+    OK(tb_pool2d_options_init(&options, sizeof options));
+    options.kernel[0] = 1;
+    options.kernel[1] = 8;
+    OK(tb_maxpool2d_diagnose(engine, &x_view, NULL, &options, &d));
+    CHECK(d.windows == 2 && d.nan == 1 && d.untied == 1 && d.alive == 0);
+    FAILS(tb_maxpool2d_diagnose(engine, &x_view, &short_view, NULL, &d), TB_STATUS_SHAPE_MISMATCH,
+          "tb_maxpool2d_diagnose", "`gy`");
+    FAILS(tb_maxpool2d_diagnose(engine, &x_view, &f32_view, NULL, &d), TB_STATUS_DTYPE_MISMATCH,
+          "tb_maxpool2d_diagnose", "`gy`");
+}
+
 /* A window without a tie, where the compositions differ by rounding alone. */
 static void compositions(void) {
     static const int64_t x_shape[4] = {1, 1, 2, 2}, y_shape[4] = {1, 1, 1, 1};
@@ -201,6 +234,10 @@ static void compositions(void) {
     a = a + b;
     OK(tb_maxpool2d_forward(engine, &x_view, NULL, &kink, &y_view, &ties, 1));
     CHECK(y == a && y != 0.1f);
+    kink.composition = TB_COMPOSITION_FORWARD;
+    OK(tb_maxpool2d_forward(engine, &x_view, NULL, &kink, &y_view, &ties, 1));
+    OK(tb_maxpool2d_backward(engine, &gy_view, &ties, 1, NULL, &kink, &gx_view));
+    CHECK(y == a && gx[0] == 0.7f);
 }
 
 /* 3x3 windows with stride 2 and padding 1 on nine equal values: each window holds 4 of them and shares some. */
@@ -960,6 +997,35 @@ static void graphs(void) {
     FAILS(tb_graph_from_zoo("resnet18", &zoo, &graph), TB_STATUS_INVALID_ARGUMENT, "tb_graph_from_zoo", "variant");
 }
 
+/* A graph comes back from its description. */
+static void descriptions(void) {
+    static char text[4096], again[4096], cut[9];
+    tb_graph *graph = own_graph(), *other = NULL;
+    tb_graph_properties info;
+    size_t size = 0;
+    info.struct_size = sizeof info;
+    OK(tb_graph_to_json(graph, NULL, 0, &size));
+    CHECK(size > 100 && size <= sizeof text);
+    OK(tb_graph_to_json(graph, text, sizeof text, &size));
+    CHECK(size == strlen(text) + 1 && strstr(text, "\"pool1\"") != NULL);
+    OK(tb_graph_from_json(text, &other));
+    OK(tb_graph_info(other, &info));
+    CHECK(info.layer_count == 16 && info.input_shape[2] == 28);
+    OK(tb_graph_to_json(other, again, sizeof again, &size));
+    CHECK(strcmp(text, again) == 0);
+    OK(tb_graph_to_json(other, cut, sizeof cut, &size));
+    CHECK(size == strlen(text) + 1 && strlen(cut) == 8 && strncmp(cut, text, 8) == 0);
+    OK(tb_graph_free(graph));
+    OK(tb_graph_free(other));
+    FAILS(tb_graph_from_json("{}", &other), TB_STATUS_INVALID_ARGUMENT, "tb_graph_from_json", "`description`");
+    CHECK(other == NULL);
+    FAILS(tb_graph_from_json("{\"input\": [1, 4, 4], \"layers\": [{\"name\": \"a\", \"type\": \"gelu\"}]}", &other),
+          TB_STATUS_INVALID_ARGUMENT, "tb_graph_from_json", "layer a");
+    FAILS(tb_graph_from_json(
+              "{\"input\": [1, 4, 4], \"layers\": [{\"name\": \"a\", \"type\": \"relu\", \"inputs\": [\"b\"]}]}", &other),
+          TB_STATUS_NOT_FOUND, "tb_graph_from_json", "`b`");
+}
+
 static void read_gradient(tb_network *network, const char *name, float *values, const int64_t *shape, int32_t rank) {
     tb_view_mut view = out(values, shape, rank, TB_DTYPE_F32);
     OK(tb_network_read_gradient(network, name, &view));
@@ -1227,6 +1293,9 @@ static void census(void) {
     tb_kink kink;
     tb_network_properties info;
     tb_census_entry entries[6];
+    tb_tie_classes classes[2];
+    size_t count = 0;
+    double loss;
     tb_node x;
     tb_view x_view = in(image, x_shape, 4, TB_DTYPE_F32), identity_view = in(identity, one, 4, TB_DTYPE_F32);
     tb_view weights_view = in(weights, two, 2, TB_DTYPE_F32);
@@ -1242,6 +1311,9 @@ static void census(void) {
     OK(tb_graph_linear(graph, "head", x, 2, 0, NULL));
     OK(tb_network_create_from_graph(engine, graph, NULL, &network));
     OK(tb_graph_free(graph));
+    classes[0].struct_size = sizeof classes[0];
+    FAILS(tb_network_tie_classes(network, classes, 2, &count), TB_STATUS_UNSUPPORTED, "tb_network_tie_classes",
+          "loss_and_gradients");
     OK(tb_network_write_parameter(network, "identity.weight", &identity_view));
     OK(tb_network_write_parameter(network, "head.weight", &weights_view));
     info.struct_size = sizeof info;
@@ -1270,7 +1342,90 @@ static void census(void) {
     CHECK(entries[5].zero == 2 && entries[5].zero_alive == 1);
     FAILS(tb_network_census(network, &x_view, labels, 1, entries, 5), TB_STATUS_INVALID_ARGUMENT, "tb_network_census",
           "`entry_count`");
+    /* Equal pixels are equal whatever the weight. */
+    OK(tb_network_tie_classes(network, NULL, 0, &count));
+    CHECK(count == 1);
+    OK(tb_network_loss_and_gradients(network, &x_view, labels, 1, &loss));
+    OK(tb_network_tie_classes(network, classes, 2, &count));
+    CHECK(count == 1 && strcmp(classes[0].layer, "pool") == 0 && classes[0].struct_size == sizeof classes[0]);
+    CHECK(classes[0].windows == 4 && classes[0].masked == 1 && classes[0].structural == 3);
+    CHECK(classes[0].nan == 0 && classes[0].untied == 0 && classes[0].accidental == 0);
+    OK(tb_network_set_kinks(network, "pytorch"));
+    OK(tb_network_tie_classes(network, classes, 2, &count));
+    CHECK(classes[0].masked == 2 && classes[0].structural == 2);
     OK(tb_network_free(network));
+}
+
+/* What f32 has computed, differentiated in f64. */
+static void replay(void) {
+    static float x[BATCH * PIXELS], weight[150], copied[150];
+    static const int64_t x_shape[4] = {BATCH, 1, 28, 28}, weight_shape[4] = {6, 1, 5, 5};
+    int64_t labels[BATCH];
+    tb_network *narrow = NULL, *wide = NULL, *bn = NULL;
+    tb_network_options options;
+    tb_kink minimal, coupled, present;
+    tb_choice choices[2] = {{0, NULL, NULL}, {1, NULL, NULL}};
+    tb_comparison comparisons[2];
+    tb_difference differences[20];
+    double loss = 0, replayed = 0, sum = 0;
+    size_t i;
+    tb_view x_view = in(x, x_shape, 4, TB_DTYPE_F32);
+    tb_view_mut weight_out = out(weight, weight_shape, 4, TB_DTYPE_F32);
+    tb_view_mut copied_out = out(copied, weight_shape, 4, TB_DTYPE_F32);
+    pictures(x, labels);
+    OK(tb_network_options_init(&options, sizeof options));
+    OK(tb_network_create(engine, "lenet5", NULL, &options, &narrow));
+    options.precision = "f64";
+    options.seed = 9;
+    OK(tb_network_create(engine, "lenet5", NULL, &options, &wide));
+    OK(tb_network_create(engine, "lenet5_bn", NULL, NULL, &bn));
+    FAILS(tb_network_replay(wide, narrow, &replayed), TB_STATUS_UNSUPPORTED, "tb_network_replay", "nothing is recorded");
+    OK(tb_network_loss_and_gradients(narrow, &x_view, labels, BATCH, &loss));
+    OK(tb_network_replay(wide, narrow, &replayed));
+    CHECK(near(loss, replayed, 1e-5) && replayed != 0);
+    FAILS(tb_network_replay(wide, wide, &replayed), TB_STATUS_INVALID_ARGUMENT, "tb_network_replay", "`recorded`");
+    FAILS(tb_network_replay(bn, narrow, &replayed), TB_STATUS_INVALID_ARGUMENT, "tb_network_replay", "`recorded`");
+
+    kink_of(&minimal, TB_JACOBIAN_MINIMAL, 0, TB_COMPOSITION_EXACT);
+    kink_of(&coupled, TB_JACOBIAN_BETA, 10, TB_COMPOSITION_COUPLED);
+    choices[0].kink = choices[1].kink = &minimal;
+    comparisons[0].struct_size = sizeof comparisons[0];
+    differences[0].struct_size = sizeof differences[0];
+    OK(tb_network_compare_stored(wide, choices, 1, comparisons, 2, differences, 20));
+    CHECK(comparisons[0].losses[0] == replayed && comparisons[0].shared_forward == 1 && comparisons[1].l1 == 0);
+    for (i = 0; i < 10; i++) sum += differences[i].l1;
+    CHECK(sum == comparisons[0].l1 && strcmp(differences[0].name, "features.0.weight") == 0);
+    OK(tb_network_compare_stored(narrow, choices, 2, comparisons, 2, NULL, 0));
+    CHECK(comparisons[0].l1 == comparisons[1].l1);
+    choices[1].kink = &coupled;
+    FAILS(tb_network_compare_stored(wide, choices, 2, comparisons, 2, NULL, 0), TB_STATUS_UNSUPPORTED,
+          "tb_network_compare_stored", "coupled");
+
+    FAILS(tb_network_copy_state(bn, narrow), TB_STATUS_INVALID_ARGUMENT, "tb_network_copy_state", "`from`");
+    FAILS(tb_network_copy_state(narrow, narrow), TB_STATUS_INVALID_ARGUMENT, "tb_network_copy_state", "`from`");
+    OK(tb_network_read_parameter(narrow, "features.0.weight", &weight_out));
+    OK(tb_network_free(narrow));
+    options.precision = NULL;
+    OK(tb_network_create(engine, "lenet5", NULL, &options, &narrow));
+    OK(tb_network_read_parameter(narrow, "features.0.weight", &copied_out));
+    CHECK(!same(weight, copied, 150));
+    OK(tb_network_copy_state(narrow, wide)); /* it has those of the run that it replayed */
+    OK(tb_network_read_parameter(narrow, "features.0.weight", &copied_out));
+    CHECK(same(weight, copied, 150));
+
+    OK(tb_network_set_kinks(narrow, "candle"));
+    present.struct_size = sizeof present;
+    OK(tb_network_kink(narrow, "features.2", &present));
+    CHECK(present.kind == TB_KINK_MAXPOOL && present.jacobian == TB_JACOBIAN_SCALED);
+    OK(tb_network_kink(narrow, "features.1", &present));
+    CHECK(present.kind == TB_KINK_RELU && present.alpha == 1);
+    OK(tb_network_set_kinks(narrow, "cudnn-random"));
+    OK(tb_network_kink(narrow, "features.2", &present));
+    CHECK(present.jacobian == TB_JACOBIAN_RANDOM && present.seed == 0);
+    FAILS(tb_network_set_kinks(narrow, "caffe"), TB_STATUS_INVALID_ARGUMENT, "tb_network_set_kinks", "mlpack");
+    OK(tb_network_free(narrow));
+    OK(tb_network_free(wide));
+    OK(tb_network_free(bn));
 }
 
 /* A path in the folder for files of the tests. */
@@ -1881,7 +2036,7 @@ static void experiments(void) {
     done.struct_size = sizeof done;
     column.struct_size = sizeof column;
     OK(tb_experiments(NULL, 0, &count));
-    CHECK(count >= 7 && count <= 32);
+    CHECK(count >= 19 && count <= 32);
     OK(tb_experiments(list, 32, &count));
     CHECK(strcmp(list[0].name, "zero_program") == 0 && strncmp(list[0].about, "E1: ", 4) == 0 && list[0].unit_count == 0);
     for (i = 0; i < count && i < 32; i++) {
@@ -2094,6 +2249,7 @@ int main(int argc, char **argv) {
     versions();
     engines(strcmp(device, "gpu") == 0 ? TB_DEVICE_GPU : strcmp(device, "auto") == 0 ? TB_DEVICE_AUTO : TB_DEVICE_CPU);
     maxpool();
+    diagnosis();
     compositions();
     overlapping();
     relu();
@@ -2113,9 +2269,11 @@ int main(int argc, char **argv) {
     networks();
     dtypes();
     graphs();
+    descriptions();
     own_networks();
     memory_limit();
     census();
+    replay();
     files();
     tensors();
     dlpack();

@@ -106,7 +106,7 @@ typedef struct function {
 
 static tb_engine *engine;
 static tb_graph *graph, *finished; /* the first grows, the second is a whole network */
-static tb_network *network;
+static tb_network *network, *recorded; /* the second has run, and is no handle of the table */
 static tb_optimizer *optimizer;
 static tb_tensor *device_tensor; /* [2, 3, 4] of f32 */
 static tb_dataset *dataset;      /* 10 digits */
@@ -137,6 +137,7 @@ static tb_comparison comparisons[2];
 static tb_difference differences[2 * PARAMETERS];
 static tb_norms norms[PARAMETERS];
 static tb_census_entry entries[CENSUS];
+static tb_tie_classes classes[2];
 static tb_kernel_profile kernels[4];
 static tb_adapter_properties adapters[1];
 static tb_experiment_properties known[1];
@@ -155,6 +156,7 @@ static union {
     tb_network_properties network;
     tb_tensor_properties tensor;
     tb_memory_plan plan;
+    tb_maxpool2d_diagnosis diagnosis;
     tb_optimizer_properties optimizer;
     tb_step_report report;
     tb_epoch_report epoch;
@@ -343,6 +345,17 @@ static void p_pool_backward(arguments *a) {
 }
 static tb_status c_pool_backward(arguments *a) {
     return tb_maxpool2d_backward(a->handle, IN(0), a->bytes, a->bytes_size, a->options, a->kink, OUT(1));
+}
+
+static void p_pool_diagnose(arguments *a) {
+    tensor(a, "x", 0, 4, 2, 3, 5, 7);
+    tensor(a, "gy", 0, 4, 2, 3, 2, 3);
+    a->slots[1].optional = 1;
+    a->struct_size = properties.diagnosis.struct_size = sizeof properties.diagnosis;
+    pool_options();
+}
+static tb_status c_pool_diagnose(arguments *a) {
+    return tb_maxpool2d_diagnose(a->handle, IN(0), IN(1), a->options, a->properties);
 }
 
 static void p_norm_pool_forward(arguments *a) {
@@ -599,6 +612,21 @@ static tb_status c_graph_from_zoo(arguments *a) {
     if (status == TB_STATUS_OK) CHECK(tb_graph_free(handle_room) == TB_STATUS_OK);
     return status;
 }
+static void p_graph_from_json(arguments *a) {
+    strcpy(path_room, "{\"input\": [1, 4, 4], \"layers\": [{\"name\": \"a\", \"type\": \"relu\"}]}");
+    a->name = path_room;
+}
+static tb_status c_graph_from_json(arguments *a) {
+    tb_status status = tb_graph_from_json(a->name, a->handle_out);
+    if (status == TB_STATUS_OK) CHECK(tb_graph_free(handle_room) == TB_STATUS_OK);
+    return status;
+}
+static void p_text(arguments *a) {
+    a->bytes_size = sizeof byte_room;
+}
+static tb_status c_graph_to_json(arguments *a) {
+    return tb_graph_to_json(a->handle, (char *)a->bytes, a->bytes_size, a->size_out);
+}
 static void p_graph_info(arguments *a) {
     a->struct_size = properties.graph.struct_size = sizeof properties.graph;
 }
@@ -702,6 +730,14 @@ static void p_set_kink(arguments *a) {
 }
 static tb_status c_set_kink(arguments *a) {
     return tb_network_set_kink(a->handle, a->layer, a->kink);
+}
+
+static void p_set_kinks(arguments *a) {
+    (void)a;
+    strcpy(name_room, "jax");
+}
+static tb_status c_set_kinks(arguments *a) {
+    return tb_network_set_kinks(a->handle, a->name);
 }
 
 static void p_kink(arguments *a) {
@@ -873,6 +909,35 @@ static void p_ties(arguments *a) {
 }
 static tb_status c_ties(arguments *a) {
     return tb_network_ties(a->handle, a->layer, a->bytes, a->bytes_size);
+}
+
+static void p_compare_stored(arguments *a) {
+    p_compare(a);
+    p_after_run(a);
+}
+static tb_status c_compare_stored(arguments *a) {
+    if (!a->kink) choices[1].kink = NULL;
+    return tb_network_compare_stored(a->handle, a->choices, a->choice_count, a->array, a->array_count, a->more,
+                                     a->more_count);
+}
+static void p_tie_classes(arguments *a) {
+    p_after_run(a);
+    a->array = classes;
+    a->array_count = 2;
+    classes[0].struct_size = sizeof classes[0];
+}
+static tb_status c_tie_classes(arguments *a) {
+    return tb_network_tie_classes(a->handle, a->array, a->array_count, a->size_out);
+}
+/* `more` is the other network. */
+static void p_other_network(arguments *a) {
+    a->more = recorded;
+}
+static tb_status c_replay(arguments *a) {
+    return tb_network_replay(a->handle, a->more, a->loss);
+}
+static tb_status c_copy_state(arguments *a) {
+    return tb_network_copy_state(a->handle, a->more);
 }
 
 static void p_activation(arguments *a) {
@@ -1231,6 +1296,7 @@ static const function functions[] = {
     {"tb_pool2d_output_shape", c_output_shape, p_output_shape, NONE, POOL, 0},
     {"tb_maxpool2d_forward", c_pool_forward, p_pool_forward, ENGINE, POOL, 1},
     {"tb_maxpool2d_backward", c_pool_backward, p_pool_backward, ENGINE, POOL, 1},
+    {"tb_maxpool2d_diagnose", c_pool_diagnose, p_pool_diagnose, ENGINE, POOL, 0},
     {"tb_norm_pool2d_forward", c_norm_pool_forward, p_norm_pool_forward, ENGINE, POOL, 0},
     {"tb_norm_pool2d_backward", c_norm_pool_backward, p_norm_pool_backward, ENGINE, POOL, 3},
     {"tb_avgpool2d_forward", c_avgpool_forward, p_norm_pool_forward, ENGINE, POOL, 0},
@@ -1259,6 +1325,8 @@ static const function functions[] = {
     {"tb_rms_prop_step", c_rms_prop_step, p_rms_prop_step, ENGINE, OPTIMIZER_OPTIONS, 0},
     {"tb_graph_create", c_graph_create, p_graph_create, NONE, NO_OPTIONS, 0},
     {"tb_graph_from_zoo", c_graph_from_zoo, p_graph_from_zoo, NONE, ZOO, 0},
+    {"tb_graph_from_json", c_graph_from_json, p_graph_from_json, NONE, NO_OPTIONS, 0},
+    {"tb_graph_to_json", c_graph_to_json, p_text, GRAPH, NO_OPTIONS, 0},
     {"tb_graph_info", c_graph_info, p_graph_info, GRAPH, NO_OPTIONS, 0},
     {"tb_graph_layer_info", c_graph_layer_info, p_tensor_info, GRAPH, NO_OPTIONS, 0},
     {"tb_graph_conv2d", c_graph_conv2d, p_graph_conv2d, GRAPH, CONV, 0},
@@ -1280,6 +1348,7 @@ static const function functions[] = {
     {"tb_network_buffer_info", c_buffer_info, p_tensor_info, NETWORK, NO_OPTIONS, 0},
     {"tb_network_layer_info", c_layer_info, p_tensor_info, NETWORK, NO_OPTIONS, 0},
     {"tb_network_set_kink", c_set_kink, p_set_kink, NETWORK, NO_OPTIONS, 4},
+    {"tb_network_set_kinks", c_set_kinks, p_set_kinks, NETWORK, NO_OPTIONS, 0},
     {"tb_network_kink", c_kink, p_kink, NETWORK, NO_OPTIONS, 0},
     {"tb_network_set_reduction_order", c_set_reduction_order, p_nothing, NETWORK, NO_OPTIONS, 0},
     {"tb_network_freeze_batchnorm", c_freeze_batchnorm, p_nothing, NETWORK, NO_OPTIONS, 0},
@@ -1296,6 +1365,10 @@ static const function functions[] = {
     {"tb_network_ties", c_ties, p_ties, NETWORK, NO_OPTIONS, 0},
     {"tb_network_read_activation", c_read_activation, p_activation, NETWORK, NO_OPTIONS, 0},
     {"tb_network_compare", c_compare, p_compare, NETWORK, NO_OPTIONS, 4},
+    {"tb_network_compare_stored", c_compare_stored, p_compare_stored, NETWORK, NO_OPTIONS, 4},
+    {"tb_network_tie_classes", c_tie_classes, p_tie_classes, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_replay", c_replay, p_other_network, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_copy_state", c_copy_state, p_other_network, NETWORK, NO_OPTIONS, 0},
     {"tb_network_gradient_norms", c_norms, p_norms, NETWORK, NO_OPTIONS, 0},
     {"tb_network_census", c_census, p_census, NETWORK, NO_OPTIONS, 0},
     {"tb_network_memory_plan", c_memory_plan, p_memory_plan, NETWORK, NO_OPTIONS, 0},
@@ -1423,7 +1496,7 @@ static void handles(const function *f, arguments *a) {
     for (i = 0; i < 64; i++) {
         int live, k;
         a->handle = (void *)((uintptr_t)own ^ (uintptr_t)1 << i);
-        live = a->handle == finished;
+        live = a->handle == finished || a->handle == recorded;
         for (k = ENGINE; k <= LAST; k++) live |= a->handle == handle_of((handle_kind)k);
         if (a->handle == NULL || live) continue;
         wrong(f, a, TB_STATUS_INVALID_HANDLE, "argument `", "a handle with a bit flipped");
@@ -1702,9 +1775,9 @@ static void kinks(const function *f, arguments *a) {
         INVALID((kink.kink.kind = TB_KINK_NORM_POOL, kink.kink.at_zero = 1e39), "`at_zero`");
     }
     if (f->kink == 1 || f->kink == 4) {
-        INVALID(kink.kink.jacobian = 5, "kink.jacobian`");
+        INVALID(kink.kink.jacobian = 8, "kink.jacobian`");
         INVALID(kink.kink.jacobian = -1, "kink.jacobian`");
-        INVALID(kink.kink.composition = 3, "kink.composition`");
+        INVALID(kink.kink.composition = 4, "kink.composition`");
         INVALID((kink.kink.jacobian = TB_JACOBIAN_BETA, kink.kink.beta = NAN), "`beta`");
         INVALID((kink.kink.jacobian = TB_JACOBIAN_BETA, kink.kink.beta = -INFINITY), "`beta`");
     }
@@ -1746,7 +1819,7 @@ static void others(const function *f, arguments *a) {
         INVALID(a->label_count = SIZE_MAX, "`labels`");
         INVALID(a->label_count = SIZE_MAX / 8 + 2, "`labels`"); /* 8 bytes, if it wrapped */
     }
-    if (takes(f, "tb_cross_entropy tb_network_loss_and_gradients tb_network_evaluate ")) {
+    if (takes(f, "tb_cross_entropy tb_network_loss_and_gradients tb_network_evaluate tb_network_replay ")) {
         SPOIL(a->loss = NULL, TB_STATUS_NULL_POINTER, "`loss`");
     }
     if (takes(f, "tb_network_evaluate ")) SPOIL(a->size_out = NULL, TB_STATUS_NULL_POINTER, "`correct`");
@@ -1766,7 +1839,7 @@ static void others(const function *f, arguments *a) {
         INVALID(a->bytes_size = SIZE_MAX, "`ties`");
         INVALID(a->bytes = (uint8_t *)memory[1] + 5, "overlap");
     }
-    if (takes(f, "tb_engine_create tb_graph_create tb_graph_from_zoo tb_network_create tb_network_create_from_graph "
+    if (takes(f, "tb_engine_create tb_graph_create tb_graph_from_zoo tb_graph_from_json tb_network_create tb_network_create_from_graph "
                  "tb_optimizer_create ")) {
         SPOIL(a->handle_out = NULL, TB_STATUS_NULL_POINTER, "argument `");
     }
@@ -1782,6 +1855,7 @@ static void others(const function *f, arguments *a) {
         const char *name = takes(f, "tb_engine_memory ")         ? "`memory`"
                            : takes(f, "tb_network_memory_plan ") ? "`plan`"
                            : takes(f, "tb_network_kink ")        ? "`kink`"
+                           : takes(f, "tb_maxpool2d_diagnose ")  ? "`diagnosis`"
                            : takes(f, "tb_network_work ")        ? "`work`"
                                                                  : "`properties`";
         if (wanted) SPOIL(a->properties = NULL, TB_STATUS_NULL_POINTER, name);
@@ -1888,7 +1962,27 @@ static void others(const function *f, arguments *a) {
     if (takes(f, "tb_network_memory_plan ")) {
         SPOIL(a->index = SIZE_MAX, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
     }
-    if (takes(f, "tb_network_compare ")) {
+    if (takes(f, "tb_network_set_kinks ")) {
+        SPOIL(a->name = NULL, TB_STATUS_NULL_POINTER, "`convention`");
+        INVALID(a->name[0] = '\0', "`kinks`");
+        INVALID(strcpy(a->name, "JAX"), "mlpack");
+        INVALID(strcpy(a->name, "\xff"), "`convention`");
+    }
+    if (takes(f, "tb_graph_from_json ")) {
+        SPOIL(a->name = NULL, TB_STATUS_NULL_POINTER, "`description`");
+        INVALID(a->name[0] = '\0', "`description`");
+        INVALID(a->name[0] = '\xff', "`description`");
+        INVALID(strcpy(a->name, "{\"input\": [1, 4], \"layers\": []}"), "`description`");
+        INVALID(strcpy(a->name, "{\"input\": [1, 4, 4], \"layers\": [{\"name\": \"a\"}]}"), "layer a");
+        INVALID(strcpy(a->name, "{\"input\": [1, 4, 4], \"layers\": [{\"type\": \"relu\"}]}"), "layers[0].name");
+    }
+    if (takes(f, "tb_network_replay tb_network_copy_state ")) {
+        const char *name = takes(f, "tb_network_replay ") ? "`recorded`" : "`from`";
+        SPOIL(a->more = NULL, TB_STATUS_NULL_POINTER, name);
+        SPOIL(a->more = engine, TB_STATUS_INVALID_HANDLE, name);
+        INVALID(a->more = network, name); /* which would wait for itself */
+    }
+    if (takes(f, "tb_network_compare tb_network_compare_stored ")) {
         filled_array(f, a, "`comparisons`", sizeof(tb_comparison));
         SPOIL(a->choices = NULL, TB_STATUS_NULL_POINTER, "`choices`");
         INVALID(a->choice_count = SIZE_MAX, "`choices`");
@@ -1989,7 +2083,7 @@ static void experiments(const function *f, arguments *a) {
         INVALID(a->more_count = ROWS, "`row`: expected below 2");
         INVALID(a->more_count = SIZE_MAX, "`row`");
     }
-    if (takes(f, "tb_experiment_defaults tb_experiment_result_text tb_experiment_result_sentence ")) {
+    if (takes(f, "tb_experiment_defaults tb_experiment_result_text tb_experiment_result_sentence tb_graph_to_json ")) {
         SPOIL(a->bytes = NULL, TB_STATUS_NULL_POINTER, "`text");
         INVALID(a->bytes_size = SIZE_MAX, "`text");
         SPOIL(a->size_out = NULL, TB_STATUS_NULL_POINTER, "`size`");
@@ -2002,7 +2096,7 @@ static void more(const function *f, arguments *a) {
     if (takes(f, "tb_network_work ")) {
         SPOIL(a->index = SIZE_MAX, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
     }
-    if (takes(f, "tb_optimizer_profile_step tb_adapters tb_experiments ")) {
+    if (takes(f, "tb_optimizer_profile_step tb_adapters tb_experiments tb_network_tie_classes ")) {
         size_t *first = a->array;
         SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`");
         INVALID(a->array = (char *)a->array + 4, "`");
@@ -2572,6 +2666,36 @@ static void out_of_memory(void) {
 #endif
 }
 
+/* Both directions at once: neither call may wait for the other. */
+static void *copies(void *from_to) {
+    tb_network **pair = from_to;
+    int i;
+    for (i = 0; i < 100; i++) {
+        const tb_status status = tb_network_copy_state(pair[0], pair[1]);
+        if (status != TB_STATUS_OK) return pair;
+    }
+    return NULL;
+}
+static void crosswise(void) {
+    tb_network *there[2], *back[2];
+    pthread_t thread;
+    void *failed = NULL;
+    there[0] = back[1] = network;
+    there[1] = back[0] = recorded;
+    CHECK(pthread_create(&thread, NULL, copies, there) == 0);
+    CHECK(copies(back) == NULL);
+    CHECK(pthread_join(thread, &failed) == 0 && failed == NULL);
+}
+
+/* So that there is something to replay. */
+static void run_once(tb_network *n) {
+    static const int64_t shape[4] = {BATCH, 1, 28, 28}, classes_of[BATCH] = {0, 1};
+    static const float x[BATCH * PIXELS];
+    const tb_view view = {x, shape, 4, TB_DTYPE_F32};
+    double loss;
+    OK(tb_network_loss_and_gradients(n, &view, classes_of, BATCH, &loss));
+}
+
 int main(void) {
     static const int64_t input[3] = {3, 8, 8}, tensor_shape[3] = {2, 3, 4};
     static const char *written[3] = {"misuse_network.safetensors", "misuse_run.safetensors", "misuse_text.safetensors"};
@@ -2585,6 +2709,8 @@ int main(void) {
     OK(tb_graph_relu(graph, "last", TB_GRAPH_INPUT, NULL));
     OK(tb_graph_from_zoo("lenet5", NULL, &finished));
     OK(tb_network_create(engine, "lenet5_bn", NULL, NULL, &network));
+    OK(tb_network_create(engine, "lenet5_bn", NULL, NULL, &recorded));
+    run_once(recorded);
     OK(tb_optimizer_create(network, NULL, &optimizer));
     OK(tb_tensor_create(engine, TB_DTYPE_F32, tensor_shape, 3, &device_tensor));
     OK(tb_dataset_digits(10, 1, NULL, NULL, &dataset));
@@ -2618,6 +2744,7 @@ int main(void) {
     inits();
     frees();
     foreign_ties();
+    crosswise();
     in_use();
     freed_by_all();
     tensors_in_use();
@@ -2630,6 +2757,7 @@ int main(void) {
     CHECK(rmdir(file("misuse_images")) == 0);
     OK(tb_optimizer_free(optimizer));
     OK(tb_network_free(network));
+    OK(tb_network_free(recorded));
     OK(tb_graph_free(graph));
     OK(tb_graph_free(finished));
     OK(tb_engine_free(engine));

@@ -145,6 +145,14 @@ static tb_status norms(void *s) {
 static tb_status census_entry(void *s) {
     return tb_network_census(network, &image, label, 1, s, census);
 }
+static tb_status tie_classes(void *s) {
+    double loss;
+    const tb_status status = tb_network_loss_and_gradients(network, &image, label, 1, &loss);
+    return status ? status : tb_network_tie_classes(network, s, 1, &count);
+}
+static tb_status maxpool2d_diagnosis(void *s) {
+    return tb_maxpool2d_diagnose(engine, &image, NULL, NULL, s);
+}
 static tb_status memory_plan(void *s) {
     return tb_network_memory_plan(network, 2, 1, s);
 }
@@ -231,6 +239,8 @@ static const growing structs[] = {
     FILLED(difference, 168),
     FILLED(norms, 168),
     FILLED(census_entry, 176),
+    FILLED(tie_classes, 184),
+    FILLED(maxpool2d_diagnosis, 80),
     FILLED(memory_plan, 56),
     FILLED(optimizer_properties, 40),
     FILLED(step_report, 40),
@@ -268,11 +278,15 @@ int main(void) {
     tb_network_properties info;
     size_t i, size;
     tb_node node = TB_GRAPH_INPUT;
+    tb_conv2d_options conv;
     tb_engine_options options;
     OK(tb_engine_options_init(&options, sizeof options));
     options.device = TB_DEVICE_CPU;
     OK(tb_engine_create(&options, &engine));
     OK(tb_graph_create(input, &graph));
+    OK(tb_conv2d_options_init(&conv, sizeof conv));
+    conv.kernel[0] = conv.kernel[1] = 1;
+    OK(tb_graph_conv2d(graph, "conv", node, 1, &conv, 1, &node)); /* tie sets are for its gradients */
     OK(tb_graph_maxpool2d(graph, "pool", node, NULL, &node));
     OK(tb_graph_flatten(graph, "flat", node, &node));
     OK(tb_graph_linear(graph, "head", node, CLASSES, 1, NULL));
@@ -292,7 +306,8 @@ int main(void) {
         const growing *g = &structs[i];
         CHECK(g->first <= g->size);
         for (size = g->first; size <= g->size; size += STEP) {
-            check_at(with_size(g, size) == TB_STATUS_OK, g->name, tb_last_error_message(), __LINE__);
+            const int taken = with_size(g, size) == TB_STATUS_OK; /* before its message is looked at */
+            check_at(taken, g->name, taken ? "" : tb_last_error_message(), __LINE__);
         }
         for (size = g->first - STEP; size < g->first; size++) {
             const tb_status status = with_size(g, size);

@@ -44,6 +44,10 @@ static void options() {
     CHECK(Kink().kind == KinkKind::maxpool && Kink().jacobian == Jacobian::native);
     const Kink beta = Kink::maxpool_beta(10, Composition::coupled);
     CHECK(beta.c().jacobian == TB_JACOBIAN_BETA && beta.c().composition == TB_COMPOSITION_COUPLED);
+    CHECK(Kink::maxpool(Jacobian::first_column).c().jacobian == TB_JACOBIAN_FIRST_COLUMN);
+    CHECK(Kink::maxpool(Jacobian::all).c().jacobian == TB_JACOBIAN_ALL);
+    CHECK(Kink::maxpool(Jacobian::scaled).c().jacobian == TB_JACOBIAN_SCALED);
+    CHECK(Kink::maxpool_beta(1, Composition::forward).c().composition == TB_COMPOSITION_FORWARD);
     CHECK(Kink::maxpool_random(7).c().seed == 7 && Kink::relu(0.5).c().alpha == 0.5);
     CHECK(Kink::norm_pool(0.25).c().at_zero == 0.25 && Kink(beta.c()).beta == 10);
 
@@ -70,6 +74,13 @@ static void operators(const Engine& engine) {
     CHECK(gx[0] == 1.0f / 3 && gx[1] == 1.0f / 3 && gx[4] == 1.0f / 3 && gx[5] == 0);
     DONE(engine.maxpool2d_backward({ones, out.shape}, ties, {gx.data(), in}));
     CHECK(gx[0] == 1 && gx[1] == 0 && gx[4] == 0);
+
+    const auto diagnosis = ok(engine.maxpool2d_diagnose({x, in}));
+    CHECK(diagnosis.windows == 4 && diagnosis.tied_elsewhere == 2 && diagnosis.untied == 2 && diagnosis.alive == 2);
+    CHECK(diagnosis.predicted_ties_bf16 == 0 && diagnosis.tied_at_zero == 0 && diagnosis.nan == 0);
+    const float one_alive[4] = {0, 1, 1, 1};
+    CHECK(ok(engine.maxpool2d_diagnose({x, in}, {one_alive, out.shape})).alive == 1);
+    FAILS(engine.maxpool2d_diagnose({x, in}, {ones, {1, 1, 4, 1}}), Status::shape_mismatch, "`gy`");
 
     // A view must have as many elements as its shape; a pointer is taken at its word.
     FAILS(engine.maxpool2d_forward({x, {1, 1, 4, 5}}, {y, out.shape}, ties), Status::shape_mismatch,
@@ -195,6 +206,10 @@ static void graphs(const Engine& engine) {
     ZooOptions zoo;
     zoo.classes = 7;
     CHECK(ok(ok(Graph::from_zoo("vgg9_bn", zoo)).info()).layer_count > 10);
+    const auto description = ok(graph.to_json());
+    CHECK(description.find("\"flat\"") != std::string::npos);
+    CHECK(ok(ok(Graph::from_json(description)).to_json()) == description);
+    FAILS(Graph::from_json("[]"), Status::invalid_argument, "tb_graph_from_json", "`description`");
 }
 
 // Pictures with a bright bar whose place is the label: windows tie on the dark ground.
@@ -270,6 +285,30 @@ static void training(const Engine& engine) {
     std::uint64_t counted = 0;
     for (const auto& e : census) counted += e.layer == pool.name && e.ties > 1 ? e.zero + e.nonzero : 0;
     CHECK(counted == tied);
+    DONE(network.loss_and_gradients(x, labels));
+    const auto classes = ok(network.tie_classes());
+    CHECK(classes.size() == 2 && classes[0].layer == pool.name && classes[0].windows == ties.size());
+    CHECK(classes[0].masked + classes[0].structural + classes[0].accidental == tied);
+    CHECK(classes[0].untied + classes[0].nan + tied == classes[0].windows);
+
+    // The same branches in f64, where the choice can cancel.
+    auto wide = ok(Network::create(engine, "lenet5", "f64"));
+    const double replayed = ok(wide.replay(network));
+    CHECK(std::abs(replayed - before) < 1e-4);
+    const auto stored = ok(wide.compare_stored({{Kink::maxpool(Jacobian::minimal)}, {Kink::maxpool(Jacobian::last)}}));
+    CHECK(stored.size() == 2 && stored[0].shared_forward && stored[0].losses[0] == replayed);
+    CHECK(stored[1].differences.size() == 10 && stored[1].differences[0].name == "features.0.weight");
+    FAILS(wide.replay(wide), Status::invalid_argument, "tb_network_replay", "`recorded`");
+    FAILS(wide.compare_stored({{Kink::maxpool_beta(2, Composition::coupled)}}), Status::unsupported,
+          "tb_network_compare_stored");
+    auto twin = ok(Network::create(engine, "lenet5"));
+    DONE(twin.copy_state(wide));
+    CHECK(std::abs(ok(twin.loss_and_gradients(x, labels)) - before) < 1e-4);
+    FAILS(twin.copy_state(twin), Status::invalid_argument, "tb_network_copy_state", "`from`");
+    DONE(twin.set_kinks("theano"));
+    CHECK(ok(twin.kink("features.2")).jacobian == Jacobian::all && ok(twin.kink("features.1")).alpha == 0.5);
+    FAILS(twin.set_kinks("caffe"), Status::invalid_argument, "tb_network_set_kinks", "caffe");
+
     std::vector<float> logits(n * 10), kept(n * 10);
     DONE(network.loss_and_gradients(x, labels));
     DONE(network.read_activation(ok(network.layer_info(info.layer_count - 1)).name, {kept, {n, 10}}));
@@ -459,7 +498,7 @@ static void datasets(const Engine& engine) {
 
 static void experiments(const Engine& engine) {
     const auto known = ok(tiebreak::experiments());
-    CHECK(known.size() >= 7 && known[0].name == "zero_program" && known[0].about.rfind("E1: ", 0) == 0);
+    CHECK(known.size() >= 19 && known[0].name == "zero_program" && known[0].about.rfind("E1: ", 0) == 0);
     CHECK(ok(experiment_defaults("relu")).find("\"seeds\":200") != std::string::npos);
     CHECK(ok(experiment_defaults("relu", true)).find("\"seeds\":1000") != std::string::npos);
     FAILS(experiment_defaults("zero"), Status::not_found, "tb_experiment_defaults", "zero_program");

@@ -25,6 +25,9 @@ mod ffi {
         Minimal,
         Beta,
         Random,
+        FirstColumn,
+        All,
+        Scaled,
     }
 
     /// How `Jacobian::Beta` is evaluated.
@@ -32,6 +35,7 @@ mod ffi {
         Exact,
         Split,
         Coupled,
+        Forward,
     }
 
     /// A choice at the ties of a max pooling; `maxpool_kink` makes the others' default.
@@ -192,12 +196,16 @@ fn kink(kink: ffi::MaxPoolKink) -> tiebreak::Result<MaxPoolKink> {
         ffi::Jacobian::Minimal => MaxPoolJacobian::Minimal,
         ffi::Jacobian::Beta => MaxPoolJacobian::Beta(kink.beta),
         ffi::Jacobian::Random => MaxPoolJacobian::Random(kink.seed),
+        ffi::Jacobian::FirstColumn => MaxPoolJacobian::FirstColumn,
+        ffi::Jacobian::All => MaxPoolJacobian::All,
+        ffi::Jacobian::Scaled => MaxPoolJacobian::Scaled,
         other => return unknown("jacobian", other.repr),
     };
     let composition = match kink.composition {
         ffi::Composition::Exact => Composition::Exact,
         ffi::Composition::Split => Composition::Split,
         ffi::Composition::Coupled => Composition::Coupled,
+        ffi::Composition::Forward => Composition::Forward,
         other => return unknown("composition", other.repr),
     };
     Ok(MaxPoolKink { jacobian, composition })

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rust/cxx.h"
@@ -54,6 +55,20 @@ int main() {
     CHECK(y[0] == 2 && ties[0] == 7);
     engine->maxpool2d_backward(slice(gy), slice(ties), {2, 0, 0}, minimal, {gx.data(), 4}, {1, 1, 2, 2});
     CHECK((gx == std::vector<float>{1, 1, 1, 0}));
+    // The first in column-major order, each of them, and k / n to each.
+    const std::vector<std::pair<bridge::Jacobian, std::vector<float>>> others = {
+        {bridge::Jacobian::FirstColumn, {3, 0, 0, 0}},
+        {bridge::Jacobian::All, {3, 3, 3, 0}},
+        {bridge::Jacobian::Scaled, {2.25, 2.25, 2.25, 0}}};
+    for (const auto& [jacobian, expected] : others) {
+        engine->maxpool2d_backward(slice(gy), slice(ties), {2, 0, 0}, bridge::maxpool_kink(jacobian), {gx.data(), 4},
+                                   {1, 1, 2, 2});
+        CHECK(gx == expected);
+    }
+    auto forward = bridge::maxpool_kink(bridge::Jacobian::Beta);
+    forward.composition = bridge::Composition::Forward;
+    engine->maxpool2d_backward(slice(gy), slice(ties), {2, 0, 0}, forward, {gx.data(), 4}, {1, 1, 2, 2});
+    CHECK((gx == std::vector<float>{3, 0, 0, 0}));
     auto unknown = minimal;
     unknown.jacobian = static_cast<bridge::Jacobian>(77);
     const auto message = failure([&] {

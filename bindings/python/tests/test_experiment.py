@@ -108,6 +108,8 @@ def test_wrong_ones_say_why(engine):
 def test_lists():
     names = [known.name for known in tiebreak.experiments()]
     assert {"zero_program", "thresholds", "relu"} <= set(names)
+    diagnoses = "attribution taxonomy replay noise continuum margins conventions slices"
+    assert set(diagnoses.split()) <= set(names)
     for name in names:
         small, full = (tiebreak.experiment_defaults(name, full=full) for full in (False, True))
         assert small.keys() == full.keys()

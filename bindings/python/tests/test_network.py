@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -195,6 +196,64 @@ def test_choices(engine, rng):
     assert [e.ties for e in windows] == [0, 1, 2, 3, 4] and windows[0].kind is tiebreak.KinkKind.MAXPOOL
     assert [e.zero + e.nonzero for e in windows] == np.bincount(counts.ravel(), minlength=5).tolist()
     assert all(e.zero_alive <= e.zero and e.nonzero_alive <= e.nonzero for e in entries)
+
+
+def test_diagnosis(engine, rng):
+    network = tiebreak.Network(engine, "lenet5", "f16", seed=1)
+    with pytest.raises(tiebreak.Error) as caught:
+        network.tie_classes()
+    assert caught.value.status is Status.UNSUPPORTED
+    x, labels = batch(rng, 8, np.float16)
+    loss = network.loss_and_gradients(x, labels)
+    pools = [layer.name for layer in network.layers if layer.kind == "maxpool2d"]
+    classes = network.tie_classes()
+    assert [c.layer for c in classes] == pools
+    for c in classes:
+        counts = network.ties(c.layer, 8)
+        assert (c.windows, c.nan, c.untied) == (counts.size, 0, (counts == 1).sum())
+        assert c.masked + c.structural + c.accidental == (counts > 1).sum()
+    assert classes[0].accidental > 0
+
+    # The same branches in float64: what a tie changes there is no rounding.
+    exact = tiebreak.Network(engine, "lenet5", "f64", seed=2)
+    assert exact.replay(network) == pytest.approx(loss, rel=1e-2)
+    minimal = MaxPoolKink("minimal")
+    apart, same = exact.compare_stored([minimal, MaxPoolKink()], differences=True)
+    assert apart.l1 > 0 and same.l1 == 0 and len(apart.differences) == 10
+    assert exact.compare_stored([minimal])[0].differences == ()
+    for call, status in [
+        (lambda: exact.replay(exact), Status.INVALID_ARGUMENT),
+        (lambda: exact.copy_state(exact), Status.INVALID_ARGUMENT),
+        (lambda: tiebreak.Network(engine, "lenet5_bn").replay(network), Status.INVALID_ARGUMENT),
+        (lambda: exact.replay(tiebreak.Network(engine, "lenet5")), Status.UNSUPPORTED),
+        (
+            lambda: exact.compare_stored([MaxPoolKink("beta", beta=2.0, composition="forward")]),
+            Status.UNSUPPORTED,
+        ),
+        (lambda: exact.set_kinks("caffe"), Status.INVALID_ARGUMENT),
+    ]:
+        with pytest.raises(tiebreak.Error) as caught:
+            call()
+        assert caught.value.status is status
+    name = "features.0.weight"
+    exact.copy_state(network)
+    assert np.array_equal(exact.read_parameter(name), network.read_parameter(name).astype(float))
+    for convention, jacobian, alpha in [("candle", "scaled", 1.0), ("mlpack", "first_column", 0.0)]:
+        exact.set_kinks(convention)
+        assert all(exact.kink(pool) == MaxPoolKink(jacobian) for pool in pools)
+        assert exact.kink("features.1") == ReluKink(alpha)
+
+
+def test_descriptions(engine):
+    graph = small_graph()
+    description = graph.to_json()
+    again = tiebreak.Graph.from_json(description)
+    assert again.to_json() == description and again.layers == graph.layers
+    parsed = json.loads(description)
+    assert tiebreak.Graph.from_json(parsed).layers == graph.layers
+    parsed["layers"][0]["type"] = "gelu"
+    with pytest.raises(tiebreak.Error, match=parsed["layers"][0]["name"]):
+        tiebreak.Graph.from_json(parsed)
 
 
 def test_norm_pooling_has_its_choice(engine):

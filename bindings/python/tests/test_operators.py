@@ -39,6 +39,15 @@ BY_HAND = {
         [1, 0, 0.25, 0.25],
         [0, 0, 0.25, 0.25],
     ],
+    MaxPoolKink("first_column"): [[1, 0, 0, 0], [0, 0, 1, 0], [1, 0, 1, 0], [0, 0, 0, 0]],
+    MaxPoolKink("all"): [[1, 1, 0, 1], [1, 0, 1, 0], [1, 0, 1, 1], [0, 0, 1, 1]],
+    MaxPoolKink("scaled"): [[0.75, 0.75, 0, 0.5], [0.75, 0, 0.5, 0], [0.25, 0, 1, 1], [0, 0, 1, 1]],
+    MaxPoolKink("beta", beta=4.0, composition="forward"): [
+        [1, 0, 0, 1],
+        [0, 0, 0, 0],
+        [1, 0, 1, 0],
+        [0, 0, 0, 0],
+    ],
     MaxPoolKink("beta", beta=4.0): [[-5 / 3, 4 / 3, 0, -1], [4 / 3, 0, 2, 0], [1, 0, -2, 1], [0, 0, 1, 1]],
 }
 
@@ -54,17 +63,54 @@ def test_maxpool2d_by_hand(engine, dtype, kink):
 
 
 def test_maxpool2d_compositions(engine):
-    """Only the coupled one changes the forward pass; all agree with beta as float16 allows."""
+    """Those of the published forward pass change it; all but "forward" agree with beta as float16 allows."""
     x = (tied() * 1.1).astype(np.float16)
     y, ties = engine.maxpool2d_forward(x)
     for composition in Composition:
         kink = MaxPoolKink("beta", beta=1000.0, composition=composition)
         forward, again = engine.maxpool2d_forward(x, kink=kink)
         assert np.array_equal(again, ties)
-        assert np.array_equal(forward, y) == (composition is not Composition.COUPLED)
+        published = composition in (Composition.COUPLED, Composition.FORWARD)
+        assert np.array_equal(forward, y) == (not published)
         gx = engine.maxpool2d_backward(np.ones_like(y), ties, x.shape, kink=kink).astype(float)
         # In each tied window beta / k on the others, what is left of 1 on the first.
-        close(gx[0, 0, 3, 2:].astype(np.float16), [250, 250])
+        others = [0, 0] if composition is Composition.FORWARD else [250, 250]
+        close(gx[0, 0, 3, 2:].astype(np.float16), others)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(2, None, 0), (3, 2, 1), ((2, 3), (1, 2), (1, 0))])
+def test_maxpool2d_diagnosis(engine, dtype, rng, kernel, stride, padding):
+    x = np.where(
+        rng.random((2, 3, 9, 10)) < 0.5, rng.integers(-2, 3, (2, 3, 9, 10)), rng.random((2, 3, 9, 10))
+    )
+    x = x.astype(dtype)
+    x[0, 1, 4, 5] = np.nan
+    k, s, p = (tuple(v) if not isinstance(v, int) else (v, v) for v in (kernel, stride or kernel, padding))
+    parts = windows(x.astype(float), k, s, p, -np.inf)
+    parts = parts.reshape(-1, k[0] * k[1])
+    gy = rng.integers(0, 2, tiebreak.pool2d_output_shape(x.shape, kernel, stride, padding)[:4]).astype(dtype)
+    found = engine.maxpool2d_diagnose(x, gy, kernel, stride, padding)
+    nan = np.isnan(parts).any(1)
+    top = parts.max(1)
+    tied = ~nan & ((parts == top[:, None]).sum(1) > 1)
+    assert (found.windows, found.nan) == (len(parts), nan.sum())
+    assert found.untied == (~nan & ~tied).sum()
+    assert (found.tied_at_zero, found.tied_elsewhere) == (
+        (tied & (top == 0)).sum(),
+        (tied & (top != 0)).sum(),
+    )
+    assert found.alive == (tied & (gy.ravel() != 0)).sum()
+    assert engine.maxpool2d_diagnose(x, None, kernel, stride, padding).alive == tied.sum()
+    top, parts = top[~nan], parts[~nan]
+    lead = top - np.where(parts < top[:, None], parts, -np.inf).max(1)
+    for bits, exponent, predicted in [
+        (10, -14, found.predicted_ties_f16),
+        (7, -126, found.predicted_ties_bf16),
+        (23, -126, found.predicted_ties_f32),
+    ]:
+        size = np.maximum(np.frexp(top)[1] - 1, exponent)
+        ulp = 2.0 ** (np.where(top == 0, exponent, size) - bits)
+        assert predicted == pytest.approx(np.maximum(0, 1 - lead / ulp).sum(), rel=1e-12)
 
 
 def test_maxpool2d_random_is_repeatable(engine):
@@ -317,7 +363,9 @@ def test_numbers_of_the_choice_are_checked(engine):
         with pytest.raises(tiebreak.Error, match="beta") as caught:
             engine.maxpool2d_backward(y, ties, x.shape, kink=MaxPoolKink("beta", beta=beta))
         assert caught.value.status is tiebreak.Status.INVALID_ARGUMENT
-    with pytest.raises(ValueError, match="native, last, minimal, beta, random, got 'first'"):
+    with pytest.raises(
+        ValueError, match="native, last, minimal, beta, random, first_column, all, scaled, got 'first'"
+    ):
         MaxPoolKink("first")
     with pytest.raises(TypeError, match="kink: expected a MaxPoolKink"):
         engine.maxpool2d_backward(y, ties, x.shape, kink="minimal")

@@ -83,6 +83,10 @@ def test_ties_by_hand(dtype):
         ({"jacobian": "beta", "beta": 6.0}, [-3, 2, 2, 0]),
         ({"jacobian": "beta", "beta": 3.0, "composition": "split"}, [-1, 1, 1, 0]),
         ({"jacobian": "beta", "beta": 3.0, "composition": "coupled"}, [-1, 1, 1, 0]),
+        ({"jacobian": "beta", "beta": 3.0, "composition": "forward"}, [1, 0, 0, 0]),
+        ({"jacobian": "first_column"}, [1, 0, 0, 0]),
+        ({"jacobian": "all"}, [1, 1, 1, 0]),
+        ({"jacobian": "scaled"}, [0.75, 0.75, 0.75, 0]),
     ]:
         x.requires_grad_().grad = None
         layer = tt.MaxPool2d(2, **choice)

@@ -48,14 +48,15 @@ pub(super) fn backward(g: &Pool2dGeometry, dtype: DType, site: usize) -> Dispatc
                 seed = drawn;
                 2
             }
-            BackwardRule::Divide => 3,
+            BackwardRule::FirstColumn => 3,
+            BackwardRule::Divide => 4,
             BackwardRule::Coefficients { first, rest } => {
                 coefficients = first.into_iter().chain(rest).map(bits).collect();
-                4
+                5
             }
             BackwardRule::TwoBranches { beta, one_minus_beta } => {
                 betas = [beta, one_minus_beta];
-                5
+                6
             }
         };
         let mut params = vec![len as u32];

@@ -1,10 +1,35 @@
 use super::{dims, expect_out, expect_view, with_kink};
-use crate::engine::Engine;
 use crate::engine::op::Op;
+use crate::engine::{Engine, device_memory};
 use crate::error::{Error, Result};
-use crate::kink::{Kink, MaxPoolKink};
+use crate::kink::{Kink, Margin, MaxPoolKink};
+use crate::precision::Format;
 use crate::shape::{Pool2dGeometry, Window2d};
-use crate::tensor::{Bytes, BytesMut, View, ViewMut};
+use crate::tensor::{Bytes, BytesMut, Tensor, View, ViewMut};
+
+/// How often the windows of a max pooling stand on a kink, and how often rounding would put them there.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct MaxPool2dDiagnosis {
+    /// All windows: the sum of the next four.
+    pub windows: u64,
+    /// Windows that hold a NaN.
+    pub nan: u64,
+    /// Windows whose maximum one element attains.
+    pub untied: u64,
+    /// Windows with several such elements whose maximum is 0.
+    pub tied_at_zero: u64,
+    /// Windows with several such elements whose maximum is not 0.
+    pub tied_elsewhere: u64,
+    /// Tied windows where the choice can matter: they receive a gradient that is not 0.
+    pub alive: u64,
+    /// Windows whose maximum rounding to f16 is expected to make equal to the largest element below it: the sum of
+    /// [`Margin::tie_probability`] over the windows, tied or not.
+    pub predicted_ties_f16: f64,
+    /// The same for bfloat16.
+    pub predicted_ties_bf16: f64,
+    /// The same for f32.
+    pub predicted_ties_f32: f64,
+}
 
 impl Engine {
     /// Max pooling, and the tie set of each window.
@@ -53,6 +78,61 @@ impl Engine {
         let op = Op::MaxPool2dBackward { geometry };
         let settings = with_kink(Kink::MaxPool(kink));
         self.execute(op, dtype, &[gy.memory(), ties], &mut [gx.into_memory()], &settings)
+    }
+
+    /// How often the windows of a max pooling of x tie, and how often they would in narrower arithmetic. With gy, the
+    /// gradient of its output, `alive` leaves out tied windows where that is 0; without it counts all of them. What is
+    /// predicted follows from the leads of the maxima, which are those over the reals, but for 1e-16, where x was computed
+    /// in f64. Counted on the host.
+    ///
+    /// Shapes: x `[N, C, H, W]`, gy `[N, C, OH, OW]`.
+    pub fn maxpool2d_diagnose(
+        &self,
+        x: View,
+        gy: Option<View>,
+        window: Window2d,
+    ) -> Result<MaxPool2dDiagnosis> {
+        let geometry = Pool2dGeometry::new(dims("x", "[N, C, H, W]", x.shape())?, window)?;
+        if let Some(gy) = &gy {
+            expect_view("gy", x.dtype(), &geometry.y_shape(), gy)?;
+        }
+        let f32_format = Format::new(8, 23)?;
+        let values = self.read_values(&x)?;
+        let gy = gy.map(|gy| self.read_values(&gy)).transpose()?;
+        let ([height, width], [oh_count, ow_count]) = (geometry.input, geometry.output);
+        let mut found = MaxPool2dDiagnosis { windows: geometry.windows() as u64, ..Default::default() };
+        for index in 0..geometry.windows() {
+            let (plane, place) = (index / (oh_count * ow_count), index % (oh_count * ow_count));
+            let (rows, columns) = geometry.window_range(place / ow_count, place % ow_count);
+            let elements = || {
+                let row = |r: usize| &values[(plane * height + r) * width..][columns.clone()];
+                rows.clone().flat_map(row).copied()
+            };
+            let Some(margin) = Margin::of(elements()) else {
+                found.nan += 1;
+                continue;
+            };
+            if elements().filter(|v| *v == margin.max).nth(1).is_none() {
+                found.untied += 1;
+            } else {
+                let tied =
+                    if margin.max == 0.0 { &mut found.tied_at_zero } else { &mut found.tied_elsewhere };
+                *tied += 1;
+                found.alive += gy.as_ref().is_none_or(|gy| gy[index] != 0.0) as u64;
+            }
+            found.predicted_ties_f16 += margin.tie_probability(Format::F16);
+            found.predicted_ties_bf16 += margin.tie_probability(Format::BF16);
+            found.predicted_ties_f32 += margin.tie_probability(f32_format);
+        }
+        Ok(found)
+    }
+
+    /// The values of a tensor, wherever it lies.
+    fn read_values(&self, view: &View) -> Result<Vec<f64>> {
+        let mut copy = Tensor::zeros(view.dtype(), view.shape())?;
+        let _serial = self.lock();
+        copy.bytes_mut().copy_from_slice(&device_memory::on_host(&view.memory())?);
+        Ok(copy.to_f64())
     }
 }
 

@@ -29,6 +29,7 @@ pub use batchnorm::{
 };
 pub use dropout::DropoutOptions;
 pub(crate) use loss::{class_indices, scalar_f64};
+pub use maxpool2d::MaxPool2dDiagnosis;
 pub use rms_prop::{RmsPropOptions, RmsPropState};
 pub use sgd::SgdOptions;
 

@@ -38,9 +38,10 @@ from .network import (
     NetworkProperties,
     Norms,
     ReductionOrder,
+    TieClasses,
     Work,
 )
-from .operators import pool2d_output_shape
+from .operators import MaxPool2dDiagnosis, pool2d_output_shape
 from .optimizer import (
     EpochReport,
     GradScaler,
@@ -94,6 +95,7 @@ __all__ = [
     "KinkKind",
     "Labels",
     "LogLevel",
+    "MaxPool2dDiagnosis",
     "MaxPoolKink",
     "MemoryPlan",
     "MemoryUse",
@@ -117,6 +119,7 @@ __all__ = [
     "StepReport",
     "Tensor",
     "TensorProperties",
+    "TieClasses",
     "Work",
     "ZooOptions",
     "abi_version",

@@ -45,9 +45,13 @@ TB_JACOBIAN_LAST = 1
 TB_JACOBIAN_MINIMAL = 2
 TB_JACOBIAN_BETA = 3
 TB_JACOBIAN_RANDOM = 4
+TB_JACOBIAN_FIRST_COLUMN = 5
+TB_JACOBIAN_ALL = 6
+TB_JACOBIAN_SCALED = 7
 TB_COMPOSITION_EXACT = 0
 TB_COMPOSITION_SPLIT = 1
 TB_COMPOSITION_COUPLED = 2
+TB_COMPOSITION_FORWARD = 3
 TB_ALGORITHM_SGD = 0
 TB_ALGORITHM_ADAM = 1
 TB_ALGORITHM_ADAMW = 2
@@ -183,6 +187,21 @@ class tb_pool2d_options(c.Structure):
         ("kernel", c.c_int64 * 2),
         ("stride", c.c_int64 * 2),
         ("padding", c.c_int64 * 2),
+    ]
+
+
+class tb_maxpool2d_diagnosis(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("windows", c.c_uint64),
+        ("nan", c.c_uint64),
+        ("untied", c.c_uint64),
+        ("tied_at_zero", c.c_uint64),
+        ("tied_elsewhere", c.c_uint64),
+        ("alive", c.c_uint64),
+        ("predicted_ties_f16", c.c_double),
+        ("predicted_ties_bf16", c.c_double),
+        ("predicted_ties_f32", c.c_double),
     ]
 
 
@@ -331,6 +350,19 @@ class tb_census_entry(c.Structure):
         ("zero_alive", c.c_uint64),
         ("nonzero", c.c_uint64),
         ("nonzero_alive", c.c_uint64),
+    ]
+
+
+class tb_tie_classes(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("layer", c.c_char * 128),
+        ("windows", c.c_uint64),
+        ("nan", c.c_uint64),
+        ("untied", c.c_uint64),
+        ("masked", c.c_uint64),
+        ("structural", c.c_uint64),
+        ("accidental", c.c_uint64),
     ]
 
 
@@ -512,6 +544,7 @@ FUNCTIONS = {
     "tb_pool2d_output_shape": (tb_status, [c.POINTER(c.c_int64), c.POINTER(tb_pool2d_options), c.POINTER(c.c_int64), c.POINTER(c.c_size_t)]),
     "tb_maxpool2d_forward": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(tb_pool2d_options), c.POINTER(tb_kink), c.POINTER(tb_view_mut), c.POINTER(c.c_uint8), c.c_size_t]),
     "tb_maxpool2d_backward": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(c.c_uint8), c.c_size_t, c.POINTER(tb_pool2d_options), c.POINTER(tb_kink), c.POINTER(tb_view_mut)]),
+    "tb_maxpool2d_diagnose": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(tb_view), c.POINTER(tb_pool2d_options), c.POINTER(tb_maxpool2d_diagnosis)]),
     "tb_norm_pool2d_forward": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(tb_pool2d_options), c.POINTER(tb_view_mut)]),
     "tb_norm_pool2d_backward": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(tb_view), c.POINTER(tb_view), c.POINTER(tb_pool2d_options), c.POINTER(tb_kink), c.POINTER(tb_view_mut)]),
     "tb_avgpool2d_forward": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(tb_pool2d_options), c.POINTER(tb_view_mut)]),
@@ -543,6 +576,8 @@ FUNCTIONS = {
     "tb_zoo_options_init": (tb_status, [c.POINTER(tb_zoo_options), c.c_size_t]),
     "tb_graph_create": (tb_status, [c.POINTER(c.c_int64), c.POINTER(c.c_void_p)]),
     "tb_graph_from_zoo": (tb_status, [c.c_char_p, c.POINTER(tb_zoo_options), c.POINTER(c.c_void_p)]),
+    "tb_graph_from_json": (tb_status, [c.c_char_p, c.POINTER(c.c_void_p)]),
+    "tb_graph_to_json": (tb_status, [c.c_void_p, c.c_char_p, c.c_size_t, c.POINTER(c.c_size_t)]),
     "tb_graph_free": (tb_status, [c.c_void_p]),
     "tb_graph_info": (tb_status, [c.c_void_p, c.POINTER(tb_graph_properties)]),
     "tb_graph_layer_info": (tb_status, [c.c_void_p, tb_node, c.POINTER(tb_tensor_properties)]),
@@ -567,6 +602,7 @@ FUNCTIONS = {
     "tb_network_buffer_info": (tb_status, [c.c_void_p, c.c_size_t, c.POINTER(tb_tensor_properties)]),
     "tb_network_layer_info": (tb_status, [c.c_void_p, c.c_size_t, c.POINTER(tb_tensor_properties)]),
     "tb_network_set_kink": (tb_status, [c.c_void_p, c.c_char_p, c.POINTER(tb_kink)]),
+    "tb_network_set_kinks": (tb_status, [c.c_void_p, c.c_char_p]),
     "tb_network_kink": (tb_status, [c.c_void_p, c.c_char_p, c.POINTER(tb_kink)]),
     "tb_network_set_reduction_order": (tb_status, [c.c_void_p, tb_reduction_order, c.c_uint64]),
     "tb_network_freeze_batchnorm": (tb_status, [c.c_void_p, c.c_int32]),
@@ -576,6 +612,7 @@ FUNCTIONS = {
     "tb_network_read_gradient": (tb_status, [c.c_void_p, c.c_char_p, c.POINTER(tb_view_mut)]),
     "tb_network_read_buffer": (tb_status, [c.c_void_p, c.c_char_p, c.POINTER(tb_view_mut)]),
     "tb_network_write_buffer": (tb_status, [c.c_void_p, c.c_char_p, c.POINTER(tb_view)]),
+    "tb_network_copy_state": (tb_status, [c.c_void_p, c.c_void_p]),
     "tb_network_forward": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(tb_view_mut)]),
     "tb_network_loss_and_gradients": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(c.c_int64), c.c_size_t, c.POINTER(c.c_double)]),
     "tb_network_backward": (tb_status, [c.c_void_p]),
@@ -583,8 +620,11 @@ FUNCTIONS = {
     "tb_network_ties": (tb_status, [c.c_void_p, c.c_char_p, c.POINTER(c.c_uint8), c.c_size_t]),
     "tb_network_read_activation": (tb_status, [c.c_void_p, c.c_char_p, c.POINTER(tb_view_mut)]),
     "tb_network_compare": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(c.c_int64), c.c_size_t, c.POINTER(tb_choice), c.c_size_t, c.POINTER(tb_comparison), c.c_size_t, c.POINTER(tb_difference), c.c_size_t]),
+    "tb_network_compare_stored": (tb_status, [c.c_void_p, c.POINTER(tb_choice), c.c_size_t, c.POINTER(tb_comparison), c.c_size_t, c.POINTER(tb_difference), c.c_size_t]),
     "tb_network_gradient_norms": (tb_status, [c.c_void_p, c.POINTER(tb_norms), c.c_size_t]),
     "tb_network_census": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(c.c_int64), c.c_size_t, c.POINTER(tb_census_entry), c.c_size_t]),
+    "tb_network_tie_classes": (tb_status, [c.c_void_p, c.POINTER(tb_tie_classes), c.c_size_t, c.POINTER(c.c_size_t)]),
+    "tb_network_replay": (tb_status, [c.c_void_p, c.c_void_p, c.POINTER(c.c_double)]),
     "tb_network_memory_plan": (tb_status, [c.c_void_p, c.c_size_t, c.c_int32, c.POINTER(tb_memory_plan)]),
     "tb_optimizer_create": (tb_status, [c.c_void_p, c.POINTER(tb_optimizer_options), c.POINTER(c.c_void_p)]),
     "tb_optimizer_free": (tb_status, [c.c_void_p]),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes as c
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NewType
 
@@ -111,6 +112,40 @@ class Graph(Handle):
         graph = cls.__new__(cls)
         Handle.__init__(graph, lib.graph_from_zoo, text(name), options and options._struct())
         return graph
+
+    @classmethod
+    def from_json(cls, description: str | Mapping[str, Any]) -> Graph:
+        """A graph from its description, a JSON object:
+
+            {"input": [1, 28, 28],
+             "layers": [{"name": "conv", "type": "conv2d", "out_channels": 6, "kernel": 5},
+                        {"name": "relu", "type": "relu"},
+                        {"name": "pool", "type": "maxpool2d", "kernel": 2},
+                        {"name": "flatten", "type": "flatten"},
+                        {"name": "head", "type": "linear", "out_features": 10}]}
+
+        `input` is `[C, H, W]`. A layer reads the one before it, or those named by `inputs`, of which `add` has two and
+        `concat` any number; the network's input is called "input". Types and their fields: `conv2d` (out_channels,
+        kernel, stride 1, padding 0, dilation 1, groups 1, bias true), `linear` (out_features, bias true), `batchnorm`
+        (eps 1e-5, momentum 0.1), `maxpool2d`, `avgpool2d`, `norm_pool2d` (kernel, stride: the kernel, padding 0),
+        `relu`, `flatten`, `add`, `concat`, `dropout` (p). A kernel, stride, padding or dilation is a number or
+        `[height, width]`.
+
+        Args:
+            description: as a text or as what `json.loads` makes of it
+        """
+        graph = cls.__new__(cls)
+        described = description if isinstance(description, str) else json.dumps(description)
+        Handle.__init__(graph, lib.graph_from_json, text(described))
+        return graph
+
+    def to_json(self) -> str:
+        """The description that `from_json` reads."""
+        size = c.c_size_t()
+        lib.graph_to_json(self, None, 0, c.byref(size))
+        description = c.create_string_buffer(size.value)
+        lib.graph_to_json(self, description, len(description), c.byref(size))
+        return description.value.decode()
 
     @property
     def info(self) -> GraphProperties:

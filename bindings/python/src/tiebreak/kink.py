@@ -31,6 +31,13 @@ class Jacobian(Choice):
     """beta * minimal + (1 - beta) * native."""
     RANDOM = _abi.TB_JACOBIAN_RANDOM
     """g to one of A, drawn uniformly from a seed: repeatable."""
+    FIRST_COLUMN = _abi.TB_JACOBIAN_FIRST_COLUMN
+    """g to the first of A in column-major order: mlpack."""
+    ALL = _abi.TB_JACOBIAN_ALL
+    """g to each of A, which is no Jacobian of the maximum: Theano."""
+    SCALED = _abi.TB_JACOBIAN_SCALED
+    """g k / n to each of A, n the elements of a window, also where k = 1, which is no Jacobian of the maximum:
+    candle."""
 
 
 class Composition(Choice):
@@ -42,6 +49,8 @@ class Composition(Choice):
     """The forward is the maximum; the backward is that of the published program."""
     COUPLED = _abi.TB_COMPOSITION_COUPLED
     """The published program, operation by operation in the storage type: its forward is not the maximum."""
+    FORWARD = _abi.TB_COMPOSITION_FORWARD
+    """The forward of the published program, the backward of `Jacobian.NATIVE`."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class Comparison(Properties):
     losses: tuple[float, float]
     """Loss under the present choices and under the alternative."""
     shared_forward: bool
-    """True where one forward pass served both; a coupled composition needs its own."""
+    """True where one forward pass served both; the compositions coupled and forward need their own."""
     differences: tuple[Difference, ...]
     """One for each parameter, where they were asked for."""
 
@@ -134,6 +134,27 @@ class CensusEntry(Properties):
     """MaxPool: windows with so many ties whose maximum is not 0. ReLU: inputs that are not 0."""
     nonzero_alive: int
     """MaxPool: those of them where the choice can matter. ReLU: 0."""
+
+
+@dataclass(frozen=True)
+class TieClasses(Properties):
+    """The windows of one max pooling by the cause of their tie."""
+
+    layer: str
+    windows: int
+    """All windows: the sum of the next five."""
+    nan: int
+    """Windows that hold a NaN."""
+    untied: int
+    """Windows whose maximum one element attains: there is nothing to choose."""
+    masked: int
+    """Tied windows of which no tied element passes a gradient on through the ReLU before: no choice can be seen."""
+    structural: int
+    """Tied windows whose tied elements are all the same function of the weights, on the branches that the run took:
+    they see the same pixels through the same active ReLUs and maxima, and are equal in any arithmetic. What a choice
+    does cancels in the gradients of weights, but for rounding."""
+    accidental: int
+    """The other tied windows: rounding has made them tie, or chance. A choice changes the gradient."""
 
 
 @dataclass(frozen=True)
@@ -249,6 +270,14 @@ class Network(Handle):
         """
         lib.network_set_kink(self, text(layer), kink_struct(kink))
 
+    def set_kinks(self, convention: str) -> None:
+        """Chooses what a framework computes, at every kink layer, from the next run on.
+
+        Args:
+            convention: "pytorch", "jax", "tensorflow", "candle", "mlpack", "theano" or "cudnn-random"
+        """
+        lib.network_set_kinks(self, text(convention))
+
     def kink(self, layer: str) -> Kink:
         """The present choice at a kink layer."""
         return kink_of(filled(_abi.tb_kink, lib.network_kink, self, text(layer)))
@@ -323,7 +352,7 @@ class Network(Handle):
 
         Raises:
             Error: `Status.UNSUPPORTED` where there are none, where parameters have changed since, or where a choice
-                is coupled and would have made others
+                is coupled or forward and would have made others
         """
         lib.network_backward(self)
 
@@ -374,8 +403,8 @@ class Network(Handle):
         differences: bool = False,
     ) -> list[Comparison]:
         """Gradients under the present choices against those under each of several alternatives, on one stored forward
-        pass, but for coupled compositions, which need their own. Afterwards choices, gradients and activations are
-        the present ones'.
+        pass, but for the compositions coupled and forward, which need their own. Afterwards choices, gradients and
+        activations are the present ones'.
 
         Args:
             x: `[N, C, H, W]` of the network's dtype
@@ -386,6 +415,24 @@ class Network(Handle):
         Returns:
             one for each alternative
         """
+        return self._compare(
+            lib.network_compare, alternatives, differences, view("x", x), *label_pointer(labels)
+        )
+
+    def compare_stored(
+        self, alternatives: Sequence[Alternative], *, differences: bool = False
+    ) -> list[Comparison]:
+        """As `compare`, on the stored forward pass, such as one that `replay` took over: no alternative may have
+        another one.
+
+        Raises:
+            Error: `Status.UNSUPPORTED` as of `backward`, for an alternative too
+        """
+        return self._compare(lib.network_compare_stored, alternatives, differences)
+
+    def _compare(
+        self, function: Any, alternatives: Sequence[Alternative], differences: bool, *batch: Any
+    ) -> list[Comparison]:
         choices = [
             _abi.tb_choice(number, text(layer), c.pointer(kink_struct(kink)))
             for number, alternative in enumerate(alternatives)
@@ -394,10 +441,9 @@ class Network(Handle):
         comparisons = array(_abi.tb_comparison, len(alternatives))
         parameters = self.info.parameter_count if differences else 0
         apart = array(_abi.tb_difference, len(alternatives) * parameters)
-        lib.network_compare(
+        function(
             self,
-            view("x", x),
-            *label_pointer(labels),
+            *batch,
             (_abi.tb_choice * len(choices))(*choices),
             len(choices),
             comparisons,
@@ -410,6 +456,27 @@ class Network(Handle):
             Comparison._of(struct, differences=tuple(parts[i * parameters : (i + 1) * parameters]))
             for i, struct in enumerate(comparisons)
         ]
+
+    def replay(self, recorded: Network) -> float:
+        """Takes over the forward pass of the last `loss_and_gradients` of another network of the same graph: weights,
+        activations, tie sets and batch statistics, converted to this network's dtypes. `backward` and `compare_stored`
+        then differentiate, in this network's arithmetic, what the other has computed. With float64 here that tells two
+        causes of a difference between choices apart: one that vanishes was rounding of the other's backward pass, one
+        that stays is there over the reals, on the branches that the other took.
+
+        Args:
+            recorded: another network, of any precision, on any engine
+
+        Returns:
+            the mean cross-entropy of the other's logits
+
+        Raises:
+            Error: `Status.INVALID_ARGUMENT` for this network itself or one of another graph, `Status.UNSUPPORTED` where
+                recorded has stored nothing since its parameters changed
+        """
+        loss = c.c_double()
+        lib.network_replay(self, recorded, c.byref(loss))
+        return loss.value
 
     def gradient_norms(self) -> list[Norms]:
         """Norms of the gradients that the last backward pass left, one for each of `parameters`."""
@@ -432,6 +499,19 @@ class Network(Handle):
         entries = array(_abi.tb_census_entry, self.info.census_count)
         lib.network_census(self, view("x", x), *label_pointer(labels), entries, len(entries))
         return [CensusEntry._of(struct) for struct in entries]
+
+    def tie_classes(self) -> list[TieClasses]:
+        """Why the windows of each max pooling tied in the last `loss_and_gradients`.
+
+        Raises:
+            Error: `Status.UNSUPPORTED` where no forward pass is stored, or no backward pass needs what a max pooling
+                would store: there are no parameters before it, or it has no part in the output
+        """
+        count = c.c_size_t()
+        lib.network_tie_classes(self, None, 0, c.byref(count))
+        entries = array(_abi.tb_tie_classes, count.value)
+        lib.network_tie_classes(self, entries if count.value else None, len(entries), c.byref(count))
+        return [TieClasses._of(struct) for struct in entries]
 
     def memory_plan(self, batch: int, *, training: bool = True) -> MemoryPlan:
         """What a run of one batch size would need, an optimizer's state apart; nothing is allocated."""
@@ -459,6 +539,11 @@ class Network(Handle):
                 self, dataset, batch_size, hear, None, c.byref(loss), c.byref(correct)
             )
         return loss.value, correct.value
+
+    def copy_state(self, source: Network) -> None:
+        """Takes over parameters and buffers of another network of the same graph, each rounded to
+        `info.parameter_dtype`."""
+        lib.network_copy_state(self, source)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes parameters and buffers to a safetensors file, as a PyTorch `state_dict`. The file appears whole or

@@ -11,13 +11,14 @@ from __future__ import annotations
 import ctypes as c
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from . import _abi
 from ._library import lib
-from ._record import options, pair, text
+from ._record import Properties, filled, options, pair, text
 from .array import Array, Labels, shape4
 from .array import labels as label_pointer
 from .kink import MaxPoolKink, NormPoolKink, ReluKink, optional_kink
@@ -86,6 +87,32 @@ def pool2d_output_shape(
     return (*shape, size.value // windows if windows else 1)
 
 
+@dataclass(frozen=True)
+class MaxPool2dDiagnosis(Properties):
+    """How often the windows of a max pooling stand on a kink, and how often rounding would put them there."""
+
+    windows: int
+    """All windows: the sum of the next four."""
+    nan: int
+    """Windows that hold a NaN."""
+    untied: int
+    """Windows whose maximum one element attains."""
+    tied_at_zero: int
+    """Windows with several such elements whose maximum is 0."""
+    tied_elsewhere: int
+    """Windows with several such elements whose maximum is not 0."""
+    alive: int
+    """Tied windows where the choice can matter: they receive a gradient that is not 0."""
+    predicted_ties_f16: float
+    """Windows whose maximum rounding to float16 is expected to make equal to the largest element below it: the sum of
+    max(0, 1 - lead / ulp) over the windows, tied or not, with the lead of the maximum over that element and the
+    distance ulp of the numbers of float16 around the maximum."""
+    predicted_ties_bf16: float
+    """The same for bfloat16."""
+    predicted_ties_f32: float
+    """The same for float32."""
+
+
 class Operators:
     """The operators; `Engine` is their only subclass."""
 
@@ -107,7 +134,7 @@ class Operators:
             kernel_size: height and width of a window
             stride: height and width; None means the kernel's size
             padding: on each side, at most half the kernel; belongs to no window
-            kink: only `Composition.COUPLED` changes y; None is native
+            kink: only `Composition.COUPLED` and `Composition.FORWARD` change y; None is native
             y: out: `[N, C, OH, OW]`
             ties: out: uint8 `[N, C, OH, OW, T]`, T = 1 for windows of up to 7 elements, 2 for up to 15, else
                 4 (len // 32 + 1). Bit i (little endian, row-major in the window) is set where element i attains the
@@ -163,6 +190,35 @@ class Operators:
             view_mut("gx", gx),
         )
         return gx
+
+    def maxpool2d_diagnose(
+        self,
+        x: Operand,
+        gy: Operand | None = None,
+        kernel_size: Pair = 2,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+    ) -> MaxPool2dDiagnosis:
+        """How often the windows of a max pooling of your own layer tie, and how often they would in narrower
+        arithmetic. The leads that the predictions follow from are those over the reals, but for 1e-16, where x was
+        computed in float64. Counted on the host.
+
+        Args:
+            x: `[N, C, H, W]`
+            gy: `[N, C, OH, OW]`, the gradient of the output, whose zeros `alive` leaves out; None: `alive` is of all
+                tied windows
+            kernel_size, stride, padding: as for `maxpool2d_forward`
+        """
+        window = pool2d_options(kernel_size, stride, padding)
+        found = filled(
+            _abi.tb_maxpool2d_diagnosis,
+            lib.maxpool2d_diagnose,
+            self,
+            view("x", x),
+            optional_view("gy", gy),
+            window,
+        )
+        return MaxPool2dDiagnosis._of(found)
 
     def norm_pool2d_forward(
         self,

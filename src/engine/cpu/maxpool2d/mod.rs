@@ -141,18 +141,32 @@ struct Share<A> {
 enum Rule<A> {
     First,
     Last,
-    Random { seed: u64, draw: Draw },
+    /// With the width of the window.
+    FirstColumn {
+        width: usize,
+    },
+    Random {
+        seed: u64,
+        draw: Draw,
+    },
     Divide,
-    Coefficients { first: Vec<A>, rest: Vec<A> },
-    TwoBranches { beta: A, one_minus_beta: A },
+    Coefficients {
+        first: Vec<A>,
+        rest: Vec<A>,
+    },
+    TwoBranches {
+        beta: A,
+        one_minus_beta: A,
+    },
 }
 
 impl<A: Accumulator> Rule<A> {
-    fn new(rule: &BackwardRule, draw: Draw) -> Rule<A> {
+    fn new(rule: &BackwardRule, window: &Window2d, draw: Draw) -> Rule<A> {
         let convert = |v: &[f64]| v.iter().map(|&c| A::from_f64(c)).collect();
         match rule {
             BackwardRule::First => Rule::First,
             BackwardRule::Last => Rule::Last,
+            BackwardRule::FirstColumn => Rule::FirstColumn { width: window.kernel[1] },
             BackwardRule::Random { seed } => Rule::Random { seed: *seed, draw },
             BackwardRule::Divide => Rule::Divide,
             BackwardRule::Coefficients { first, rest } => {
@@ -169,25 +183,34 @@ impl<A: Accumulator> Rule<A> {
         matches!(self, Rule::Divide | Rule::Coefficients { .. } | Rule::TwoBranches { .. })
     }
 
-    /// `k` tied elements, the first and last at these bits; `nth` finds another one.
+    /// True where the choice needs more of a set than its size and its ends.
+    fn searches(&self) -> bool {
+        matches!(self, Rule::FirstColumn { .. } | Rule::Random { .. })
+    }
+
+    /// `set` gives the bits of the `k` tied elements, the first and last of which are `ends`.
     #[inline(always)]
-    fn share<T: Element<Acc = A>>(
+    fn share<T: Element<Acc = A>, I: Iterator<Item = usize>>(
         &self,
         g: A,
         k: usize,
         [first, last]: [usize; 2],
         window: usize,
         nan: bool,
-        nth: impl Fn(usize) -> usize,
+        set: impl Fn() -> I,
     ) -> Share<A> {
         match self {
             Rule::First => Share { bit: if nan { last } else { first }, chosen: g, rest: A::ZERO },
             Rule::Last => Share { bit: last, chosen: g, rest: A::ZERO },
+            Rule::FirstColumn { width } => {
+                let column = set().min_by_key(|bit| (bit % width, bit / width)).unwrap_or(0);
+                Share { bit: if nan { last } else { column }, chosen: g, rest: A::ZERO }
+            }
             Rule::Random { seed, draw } => {
                 let key = [*seed as u32, (*seed >> 32) as u32];
                 let word = philox4x32_10([window as u32, 0, draw.site, draw.step], key)[0];
                 let pick = (word as u64 * k as u64) >> 32;
-                Share { bit: nth(pick as usize), chosen: g, rest: A::ZERO }
+                Share { bit: set().nth(pick as usize).unwrap_or(0), chosen: g, rest: A::ZERO }
             }
             Rule::Divide => {
                 let each = g / A::from_f64(k as f64);
@@ -219,7 +242,7 @@ pub(super) fn backward<T: Element>(
     let plane = g.input[0] * g.input[1];
     let windows = g.output[0] * g.output[1];
     let tie_bytes = shape::tie_bytes(g.window.len());
-    let rule = Rule::new(rule, draw);
+    let rule = Rule::new(rule, &g.window, draw);
     let planes = BLOCK.div_ceil(plane);
     let two_by_two = g.window == Window2d::new(2, 2, 0);
     gx.par_chunks_mut(planes * plane)
@@ -227,7 +250,7 @@ pub(super) fn backward<T: Element>(
         .zip(ties.par_chunks(planes * windows * tie_bytes))
         .enumerate()
         .for_each(|(block, ((gx, gy), ties))| {
-            let special = two_by_two && !matches!(rule, Rule::Random { .. });
+            let special = two_by_two && !rule.searches();
             if special && plane == 4 * windows {
                 return two_by_two::backward(g, &rule, gy, ties, gx);
             }
@@ -258,8 +281,8 @@ fn backward_plane<T: Element>(
         let nan = set.has_nan();
         let (rows, columns) = g.window_range(oh, ow);
         let ends = [set.bits().next().unwrap_or(0), set.bits().next_back().unwrap_or(0)];
-        let nth = |n| set.bits().nth(n).unwrap_or(0);
-        let share = rule.share::<T>(gradient.to_acc(), set.len(), ends, first_window + w, nan, nth);
+        let share =
+            rule.share::<T, _>(gradient.to_acc(), set.len(), ends, first_window + w, nan, || set.bits());
         for r in rows {
             for c in columns.clone() {
                 let bit = g.bit(oh, ow, r, c);

@@ -93,7 +93,7 @@ pub(super) fn backward<T: Element>(
     match rule {
         Rule::First => spread(g, Whole, [false, spread_nan], gy, ties, gx),
         Rule::Last => spread(g, Whole, [true, spread_nan], gy, ties, gx),
-        Rule::Random { .. } => unreachable!("the random rule"),
+        Rule::FirstColumn { .. } | Rule::Random { .. } => unreachable!("rules that search a set"),
         Rule::Divide => spread(g, Divided, [false, spread_nan], gy, ties, gx),
         Rule::Coefficients { first, rest } => {
             let coefficients = [first, rest].map(|c| c[..5].try_into().expect("0 to 4 ties"));

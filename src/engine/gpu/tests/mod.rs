@@ -307,13 +307,18 @@ fn kinks() -> Vec<MaxPoolKink> {
     let mut kinks: Vec<_> = [
         MaxPoolJacobian::Native,
         MaxPoolJacobian::Last,
+        MaxPoolJacobian::FirstColumn,
+        MaxPoolJacobian::All,
+        MaxPoolJacobian::Scaled,
         MaxPoolJacobian::Minimal,
         MaxPoolJacobian::Random(0x1234_5678_9abc_def0),
     ]
     .map(|jacobian| MaxPoolKink { jacobian, composition: Composition::Exact })
     .to_vec();
     for beta in [0.0, 1.0, 0.3, -2.5, 1e3, 1e4] {
-        for composition in [Composition::Exact, Composition::Split, Composition::Coupled] {
+        for composition in
+            [Composition::Exact, Composition::Forward, Composition::Split, Composition::Coupled]
+        {
             kinks.push(MaxPoolKink::beta(beta, composition));
         }
     }
