@@ -102,7 +102,7 @@ pub enum AttributionUnit {
 
 impl Attribution {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
-    /// [`Subject::new`].
+    /// a network that is not known, or does not fit the images.
     pub fn create(protocol: AttributionProtocol, images: Images) -> Result<Attribution> {
         let data = images.or_drawn(protocol.limit, protocol.test_limit)?;
         positive("batch_size", protocol.batch_size)?;

@@ -74,7 +74,7 @@ const MANTISSA: u32 = 10;
 
 impl Continuum {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
-    /// [`Subject::new`].
+    /// a network that is not known, or does not fit the images.
     pub fn create(protocol: ContinuumProtocol, images: Images) -> Result<Continuum> {
         let data = images.or_drawn(protocol.limit, protocol.test_limit)?;
         positive("batch_size", protocol.batch_size)?;

@@ -51,7 +51,7 @@ pub struct Conventions {
 
 impl Conventions {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
-    /// [`Subject::new`].
+    /// a network that is not known, or does not fit the images.
     pub fn create(protocol: ConventionsProtocol, images: Images) -> Result<Conventions> {
         let data = images.or_drawn_train()?;
         positive("batch_size", protocol.batch_size)?;

@@ -69,7 +69,7 @@ const BINS: std::ops::RangeInclusive<i32> = -20..=12;
 
 impl MarginsExperiment {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
-    /// [`Subject::new`].
+    /// a network that is not known, or does not fit the images.
     pub fn create(protocol: MarginsProtocol, images: Images) -> Result<MarginsExperiment> {
         let data = images.or_drawn_train()?;
         positive("batch_size", protocol.batch_size)?;

@@ -98,7 +98,7 @@ pub enum NoiseUnit {
 
 impl Noise {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
-    /// [`Subject::new`].
+    /// a network that is not known, or does not fit the images.
     pub fn create(protocol: NoiseProtocol, images: Images) -> Result<Noise> {
         let data = images.or_drawn(protocol.limit, protocol.test_limit)?;
         positive("batch_size", protocol.batch_size)?;

@@ -52,7 +52,7 @@ pub struct Replay {
 
 impl Replay {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
-    /// [`Subject::new`].
+    /// a network that is not known, or does not fit the images.
     pub fn create(protocol: ReplayProtocol, images: Images) -> Result<Replay> {
         let data = images.or_drawn_train()?;
         positive("batch_size", protocol.batch_size)?;

@@ -65,7 +65,7 @@ pub struct SlicesUnit {
 
 impl Slices {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`Error::InvalidArgument`]; those of
-    /// [`Subject::new`].
+    /// a network that is not known, or does not fit the images.
     pub fn create(protocol: SlicesProtocol, images: Images) -> Result<Slices> {
         let data = images.or_drawn_train()?;
         positive("batch_size", protocol.batch_size)?;

@@ -65,7 +65,7 @@ pub struct Taxonomy {
 
 impl Taxonomy {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
-    /// [`Subject::new`].
+    /// a network that is not known, or does not fit the images.
     pub fn create(protocol: TaxonomyProtocol, images: Images) -> Result<Taxonomy> {
         let data = images.or_drawn(protocol.limit, protocol.test_limit)?;
         positive("batch_size", protocol.batch_size)?;
