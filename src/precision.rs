@@ -22,6 +22,10 @@ impl Format {
     pub const TF32: Format = Format { exponent_bits: 8, mantissa_bits: 10, finite: false };
     /// IEEE binary16: 5 exponent bits, 10 fraction bits.
     pub const F16: Format = Format { exponent_bits: 5, mantissa_bits: 10, finite: false };
+    /// IEEE binary32: 8 exponent bits, 23 fraction bits.
+    pub const F32: Format = Format { exponent_bits: 8, mantissa_bits: 23, finite: false };
+    /// IEEE binary64: 11 exponent bits, 52 fraction bits.
+    pub const F64: Format = Format { exponent_bits: 11, mantissa_bits: 52, finite: false };
     /// FP8 E5M2 (OCP OFP8): 5 exponent bits, 2 fraction bits, with infinities.
     pub const E5M2: Format = Format { exponent_bits: 5, mantissa_bits: 2, finite: false };
     /// FP8 E4M3 (OCP OFP8; the numbers of PyTorch's `float8_e4m3fn`): no infinities, so that the largest number is
@@ -220,6 +224,16 @@ impl Precision {
         Precision { simulated: Some(Simulated { format, rounding }), ..Precision::from(format.carrier()) }
     }
 
+    /// The format whose numbers operators store.
+    pub fn format(&self) -> Format {
+        match (self.simulated, self.storage) {
+            (Some(simulated), _) => simulated.format,
+            (None, DType::F16) => Format::F16,
+            (None, DType::F32) => Format::F32,
+            (None, DType::F64) => Format::F64,
+        }
+    }
+
     /// True where parameters have a wider type than operators read.
     pub fn is_mixed(&self) -> bool {
         self.parameters != self.storage
@@ -335,7 +349,9 @@ mod tests {
         assert_eq!(Format::F16.max_value(), 65504.0);
         assert_eq!(Format::E4M3.max_value(), 448.0);
         assert_eq!(Format::E5M2.max_value(), 57344.0);
-        assert_eq!(Format::new(8, 23).unwrap().max_value(), f32::MAX as f64);
+        assert_eq!([Format::F32, Format::F64].map(Format::max_value), [f32::MAX as f64, f64::MAX]);
+        assert_eq!(Format::new(8, 23).unwrap(), Precision::from(DType::F32).format());
+        assert_eq!(Precision::simulated(Format::BF16, Rounding::Nearest).format(), Format::BF16);
         assert_eq!(Format::F16.min_exponent(), -14);
     }
 

@@ -28,4 +28,18 @@ impl<'a> Progress<'a> {
             None => Ok(()),
         }
     }
+
+    /// Runs `work` as one of `parts` equal ones, number `part` from 0 on: what it tells is scaled.
+    #[cfg(feature = "lab")]
+    pub(crate) fn part<T>(
+        &mut self,
+        [part, parts]: [u64; 2],
+        work: impl FnOnce(&mut Progress) -> Result<T>,
+    ) -> Result<T> {
+        let mut listener = |done, total: u64| match self.tell(part * total + done, parts * total) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        };
+        work(&mut Progress::new(&mut listener))
+    }
 }

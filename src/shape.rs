@@ -271,6 +271,17 @@ impl Pool2dGeometry {
         (clip(oh, 0), clip(ow, 1))
     }
 
+    /// Places in x of the elements of a window, by its number in y, and their bits in its tie set.
+    pub(crate) fn elements(&self, window: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+        let ([height, width], [oh_count, ow_count]) = (self.input, self.output);
+        let (plane, place) = (window / (oh_count * ow_count), window % (oh_count * ow_count));
+        let (oh, ow) = (place / ow_count, place % ow_count);
+        let (rows, columns) = self.window_range(oh, ow);
+        rows.flat_map(move |r| {
+            columns.clone().map(move |c| ((plane * height + r) * width + c, self.bit(oh, ow, r, c)))
+        })
+    }
+
     /// Bit index of input element `(row, column)` within window `[oh, ow]`: row-major over the whole kernel.
     pub(crate) fn bit(&self, oh: usize, ow: usize, row: usize, column: usize) -> usize {
         let kh = row + self.window.padding[0] - oh * self.window.stride[0];

@@ -7,28 +7,23 @@
 //! native; and `coupled`, the published one. At the initial weights their gradients are compared, mini-batch by mini-batch: exact -
 //! native is the choice, split - exact is compensation, forward - native the error of the forward pass. Then each of them trains.
 
-use super::augmentation::published_augmentation;
 use super::columns::Columns;
-use super::experiment::{Experiment, common_settings, split_settings};
+use super::experiment::Experiment;
 use super::gradients::{distance, norm, under};
 use super::journal::Record;
-use super::protocol::{at_most, positive, protocol};
+use super::protocol::{at_most, protocol};
 use super::registry::Images;
+use super::setup::{Chosen, Run, Setup, each_mini_batch};
 use super::statistics::{Spread, distinct, quantile};
-use super::subject::Subject;
-use super::trainer::{Algorithm, Protocol, Trainer};
-use super::training::published_learning_rate;
-use crate::data::{Augmentation, Batches, Split};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::kink::{Composition, Kink, MaxPoolKink};
-use crate::precision::{Precision, ReductionOrder};
+use crate::precision::Precision;
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table, Tone};
 use crate::report::plot::{Chart, Point, Series, chart};
 use crate::report::{power_label, power_of_ten};
-use crate::train::Schedule;
 
 protocol! {
     /// What can be chosen of [E10](self).
@@ -61,9 +56,7 @@ protocol! {
 /// The protocol of [E10](self), its network and its images.
 #[derive(Debug, Clone)]
 pub struct Attribution {
-    data: Split,
-    augmentation: Augmentation,
-    subject: Subject,
+    setup: Setup,
     protocol: AttributionProtocol,
 }
 
@@ -104,23 +97,24 @@ impl Attribution {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: AttributionProtocol, images: Images) -> Result<Attribution> {
-        let data = images.or_drawn(protocol.limit, protocol.test_limit)?;
-        positive("batch_size", protocol.batch_size)?;
-        positive("mini_batches", protocol.mini_batches)?;
         at_most("seeds", protocol.seeds)?;
-        at_most("epochs", protocol.epochs as u64)?;
-        let subject = Subject::new(&protocol.network, protocol.weights.as_deref(), &data.train)?;
+        let chosen = Chosen {
+            network: &protocol.network,
+            weights: &protocol.weights,
+            mini_batches: protocol.mini_batches,
+            epochs: protocol.epochs,
+            limit: protocol.limit,
+            test_limit: protocol.test_limit,
+            batch_size: protocol.batch_size,
+            learning_rate: protocol.learning_rate,
+        };
+        let setup = Setup::new(chosen, images)?;
         let betas = protocol.betas.iter().copied().filter(|b| *b != 0.0).collect();
         let protocol = AttributionProtocol { betas, ..protocol };
         for &beta in &protocol.betas {
             kink("exact", beta)?.validate()?;
         }
-        Ok(Attribution { augmentation: published_augmentation(&data.train), data, subject, protocol })
-    }
-
-    fn learning_rate(&self, precision: &Precision) -> f64 {
-        let published = || published_learning_rate(self.subject.name(), Algorithm::Sgd, precision);
-        self.protocol.learning_rate.unwrap_or_else(published)
+        Ok(Attribution { setup, protocol })
     }
 
     fn gradients(
@@ -130,26 +124,20 @@ impl Attribution {
         seed: u64,
         progress: &mut Progress,
     ) -> Result<Vec<Columns>> {
-        let data = &self.data.train;
-        let mut network = self.subject.network(engine, precision, seed)?;
+        let data = &self.setup.data.train;
+        let mut network = self.setup.subject.network(engine, precision, seed)?;
         if precision.is_mixed() {
             // Small gradients shall not underflow, large ones not overflow.
             network.set_loss_scale(1024.0)?;
         }
-        let batches = Batches::in_order(data.len(), self.protocol.batch_size)?;
-        let total = batches.len().min(self.protocol.mini_batches) as u64;
-        let mut rows = Vec::new();
-        for (number, indices) in (0..total).zip(batches) {
-            let (x, labels) = data.batch(&indices, precision.storage)?;
+        each_mini_batch(data, self.setup.limits, progress, |number, indices| {
+            let (x, labels) = data.batch(indices, precision.storage)?;
             let mut gradient =
                 |program: &str, beta| under(&mut network, x.view(), &labels, &[kink(program, beta)?]);
             let native = gradient("native", 0.0)?;
             let length = norm(&native);
-            for (i, &beta) in self.protocol.betas.iter().enumerate() {
-                progress.tell(
-                    number * self.protocol.betas.len() as u64 + i as u64,
-                    total * self.protocol.betas.len() as u64,
-                )?;
+            let mut rows = Vec::new();
+            for &beta in &self.protocol.betas {
                 let [exact, split, forward, coupled] =
                     ["exact", "split", "forward", "coupled"].map(|p| gradient(p, beta));
                 let [exact, split, forward, coupled] = [exact?, split?, forward?, coupled?];
@@ -165,8 +153,8 @@ impl Attribution {
                         .with("total", share(&coupled, &native)),
                 );
             }
-        }
-        Ok(rows)
+            Ok(rows)
+        })
     }
 }
 
@@ -198,22 +186,19 @@ impl Experiment for Attribution {
     fn settings(&self, engine: &Engine, unit: &AttributionUnit) -> Columns {
         let (AttributionUnit::Gradients { precision, seed }
         | AttributionUnit::Training { precision, seed, .. }) = unit;
-        let settings = common_settings(self.name(), engine, precision.storage)
-            .and(&split_settings(&self.data))
-            .with("network", self.subject.name())
-            .with("weights", self.subject.weights())
+        let settings = self
+            .setup
+            .settings(self.name(), engine, precision.storage)
             .with("precision", precision.to_string())
-            .with("seed", *seed)
-            .with("batch_size", self.protocol.batch_size)
-            .with("epochs", self.protocol.epochs);
+            .with("seed", *seed);
         match unit {
             AttributionUnit::Gradients { .. } => {
-                settings.with("program", "all").with("mini_batches", self.protocol.mini_batches)
+                settings.with("program", "all").with("mini_batches", self.setup.limits.1)
             }
             AttributionUnit::Training { program, beta, .. } => settings
                 .with("program", *program)
                 .with("beta", *beta)
-                .with("learning_rate", self.learning_rate(precision)),
+                .with("learning_rate", self.setup.learning_rate(precision)),
         }
     }
 
@@ -230,25 +215,7 @@ impl Experiment for Attribution {
             AttributionUnit::Training { precision, program, beta, seed } => (precision, program, beta, seed),
         };
         let Kink::MaxPool(kink) = kink(program, beta)? else { unreachable!("a choice at max poolings") };
-        let protocol = Protocol {
-            data: &self.data,
-            augmentation: &self.augmentation,
-            subject: &self.subject,
-            precision,
-            optimizer: Algorithm::Sgd,
-            kink,
-            seed,
-            data_seed: seed,
-            order: ReductionOrder::Fixed,
-            batch_size: self.protocol.batch_size,
-        };
-        let epochs = self.protocol.epochs as u64;
-        let schedule = Schedule::Cosine { t_max: epochs, eta_min: 0.0 };
-        Trainer::new(engine, protocol)?.run(
-            epochs,
-            |epoch| schedule.learning_rate(self.learning_rate(&precision), epoch),
-            progress,
-        )
+        self.setup.train(engine, Run { kink, ..Run::native(precision, seed) }, progress)
     }
 
     fn page(records: &[Record]) -> Result<Page> {
@@ -352,63 +319,20 @@ impl Ended {
 }
 
 fn page(records: &[Record]) -> Result<Page> {
-    let mut verdict = Vec::new();
-    let (mut gradient_rows, mut training_rows, mut drawings) = (Vec::new(), Vec::new(), Vec::new());
-    let text = |r: &Record, name: &str| r.settings.text(name);
-    let networks = distinct(records.iter().map(|r| (text(r, "network"), text(r, "precision"))));
-    for (network, precision) in networks {
-        let of: Vec<&Record> = records
-            .iter()
-            .filter(|r| text(r, "network") == network && text(r, "precision") == precision)
-            .collect();
-        let rows: Vec<&Columns> =
-            of.iter().filter(|r| text(r, "program") == "all").flat_map(|r| &r.rows).collect();
-        let trained =
-            of.iter().map(|r| r.settings.number("beta")).filter(|beta| *beta != 0.0 && beta.is_finite());
-        let compared = rows.iter().map(|row| row.number("of_beta"));
-        let mut betas = distinct(compared.chain(trained).map(f64::to_bits));
-        betas.sort_by(|a, b| f64::from_bits(*a).total_cmp(&f64::from_bits(*b)));
-        const PARTS: [&str; 4] = ["choice", "compensation", "forward", "total"];
-        let mut lines: Vec<Series> =
-            PARTS.map(|name| Series { name: name.into(), points: Vec::new() }).into_iter().collect();
-        for (i, &beta) in betas.iter().enumerate() {
-            let of_beta = rows.iter().filter(|row| row.number("of_beta").to_bits() == beta);
-            let values = |name: &str| of_beta.clone().map(|row| row.number(name)).collect::<Vec<f64>>();
-            let mut cells = vec![network.clone(), precision.clone(), power_label(f64::from_bits(beta))];
-            for (part, line) in PARTS.iter().zip(&mut lines) {
-                let values = values(part);
-                let median = quantile(&values, 0.5);
-                cells.push(scientific(median));
-                let log = |v: f64| if v == 0.0 { FLOOR } else { v.log10().max(FLOOR) };
-                let [low, high] = [0.0, 1.0].map(|q| log(quantile(&values, q)));
-                line.points.push(Point {
-                    x: i as f64,
-                    y: log(median),
-                    low,
-                    high,
-                    failed: !median.is_finite(),
-                });
-            }
-            gradient_rows.push(cells.into_iter().map(Cell::from).collect());
-        }
-        let ticks: Vec<(f64, String)> =
-            (0..).zip(&betas).map(|(i, b)| (f64::from(i), power_label(f64::from_bits(*b)))).collect();
-        if !rows.is_empty() {
-            let heights = lines.iter().flat_map(|l| &l.points).map(|p| p.high).filter(|v| v.is_finite());
-            let top = heights.fold(0.0, f64::max).ceil();
-            drawings.push(chart(&Chart {
-                title: format!("gradients of {network}, {precision}"),
-                x_label: "beta".into(),
-                y_label: "log10 of the share of the gradient".into(),
-                x_ticks: ticks.clone(),
-                y_range: (FLOOR, top.max(1.0)),
-                failure: "not finite".into(),
-                series: lines,
-                ..Chart::default()
-            })?);
-        }
-        training(&of, &network, &precision, &ticks, &betas, &mut training_rows, &mut drawings, &mut verdict)?;
+    let mut draft = Draft::default();
+    let key = |r: &Record| (r.settings.text("network"), r.settings.text("precision"));
+    for (network, precision) in distinct(records.iter().map(key)) {
+        let own = (network.clone(), precision.clone());
+        let records: Vec<&Record> = records.iter().filter(|r| key(r) == own).collect();
+        let trained = records.iter().map(|r| r.settings.number("beta")).filter(|beta| *beta != 0.0);
+        let compared = records.iter().flat_map(|r| &r.rows).map(|row| row.number("of_beta"));
+        let mut betas = distinct(trained.chain(compared).filter(|beta| beta.is_finite()));
+        betas.sort_by(f64::total_cmp);
+        let case = Case { network, precision, records, betas };
+        draft.gradients(&case)?;
+        draft.training(&case)?;
     }
+    let Draft { verdict, gradient_rows, training_rows, drawings } = draft;
     let head = |names: &[&str]| names.iter().map(|n| n.to_string()).collect();
     Ok(Page {
         title: "Is it the Jacobian, or is it the forward pass?".into(),
@@ -458,82 +382,131 @@ fn scientific(v: f64) -> String {
     if v == 0.0 { "0".into() } else { format!("{v:.1e}") }
 }
 
-/// Table rows, picture and sentences of the training runs of one network and precision.
-#[allow(clippy::too_many_arguments)]
-fn training(
-    of: &[&Record],
-    network: &str,
-    precision: &str,
-    ticks: &[(f64, String)],
-    betas: &[u64],
-    table: &mut Vec<Vec<Cell>>,
-    drawings: &mut Vec<String>,
-    verdict: &mut Vec<String>,
-) -> Result<()> {
-    let ended = |program: &str, beta: f64| {
-        let runs: Vec<&Record> = of
-            .iter()
-            .copied()
-            .filter(|r| r.settings.text("program") == program && r.settings.number("beta") == beta)
-            .collect();
-        Ended::of(&runs)
-    };
-    let Some(native) = ended("native", 0.0).filter(|_| !betas.is_empty()) else { return Ok(()) };
-    let mut lines: Vec<Series> =
-        PROGRAMS.map(|name| Series { name: name.into(), points: Vec::new() }).into_iter().collect();
-    for (i, beta) in betas.iter().map(|b| f64::from_bits(*b)).enumerate() {
-        let mut cells = vec![network.to_string(), precision.to_string(), power_label(beta)]
-            .into_iter()
-            .map(Cell::from)
-            .collect::<Vec<_>>();
-        let mut cause = String::new();
-        let mut harms = Vec::new();
-        for (program, line) in PROGRAMS.iter().zip(&mut lines) {
-            let own = if *program == "native" { ended("native", 0.0) } else { ended(program, beta) };
-            let Some(own) = own else {
-                cells.push(Cell::default());
+/// All units of one network and precision.
+struct Case<'a> {
+    network: String,
+    precision: String,
+    records: Vec<&'a Record>,
+    /// All but 0, upwards.
+    betas: Vec<f64>,
+}
+
+impl Case<'_> {
+    /// The first cells of a row.
+    fn cells(&self, beta: f64) -> Vec<Cell> {
+        [self.network.clone(), self.precision.clone(), power_label(beta)].map(Cell::from).to_vec()
+    }
+
+    fn ended(&self, program: &str, beta: f64) -> Option<Ended> {
+        let beta = if program == "native" { 0.0 } else { beta };
+        let same = |r: &&Record| r.settings.text("program") == program && r.settings.number("beta") == beta;
+        Ended::of(&self.records.iter().copied().filter(same).collect::<Vec<_>>())
+    }
+
+    /// Lines against beta.
+    fn chart(&self, what: &str, y_label: &str, y_range: (f64, f64), series: Vec<Series>) -> Result<String> {
+        chart(&Chart {
+            title: format!("{what} of {}, {}", self.network, self.precision),
+            x_label: "beta".into(),
+            y_label: y_label.into(),
+            x_ticks: (0..).zip(&self.betas).map(|(i, b)| (f64::from(i), power_label(*b))).collect(),
+            y_range,
+            failure: "diverged, or not finite".into(),
+            series,
+            ..Chart::default()
+        })
+    }
+}
+
+/// What the page will say.
+#[derive(Default)]
+struct Draft {
+    verdict: Vec<String>,
+    gradient_rows: Vec<Vec<Cell>>,
+    training_rows: Vec<Vec<Cell>>,
+    drawings: Vec<String>,
+}
+
+impl Draft {
+    /// The distances of the gradients.
+    fn gradients(&mut self, case: &Case) -> Result<()> {
+        const PARTS: [&str; 4] = ["choice", "compensation", "forward", "total"];
+        let of_all = case.records.iter().filter(|r| r.settings.text("program") == "all");
+        let rows: Vec<&Columns> = of_all.flat_map(|r| &r.rows).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut lines = PARTS.map(|name| Series { name: name.into(), points: Vec::new() });
+        for (i, &beta) in case.betas.iter().enumerate() {
+            let mut cells = case.cells(beta);
+            for (part, line) in PARTS.iter().zip(&mut lines) {
+                let of_beta = rows.iter().filter(|row| row.number("of_beta") == beta);
+                let values: Vec<f64> = of_beta.map(|row| row.number(part)).collect();
+                let median = quantile(&values, 0.5);
+                cells.push(Cell::from(scientific(median)));
+                let log = |v: f64| if v == 0.0 { FLOOR } else { v.log10().max(FLOOR) };
+                let [low, high] = [0.0, 1.0].map(|q| log(quantile(&values, q)));
+                let (y, failed) = (log(median), !median.is_finite());
+                line.points.push(Point { x: i as f64, y, low, high, failed });
+            }
+            self.gradient_rows.push(cells);
+        }
+        let heights = lines.iter().flat_map(|l| &l.points).map(|p| p.high).filter(|v| v.is_finite());
+        let top = heights.fold(1.0, f64::max).ceil();
+        let y_label = "log10 of the share of the gradient";
+        self.drawings.push(case.chart("gradients", y_label, (FLOOR, top), lines.to_vec())?);
+        Ok(())
+    }
+
+    /// What became of the training runs.
+    fn training(&mut self, case: &Case) -> Result<()> {
+        let Some(native) = case.ended("native", 0.0).filter(|_| !case.betas.is_empty()) else {
+            return Ok(());
+        };
+        let mut lines = PROGRAMS.map(|name| Series { name: name.into(), points: Vec::new() });
+        let Case { network, precision, .. } = case;
+        // No sentence on what has not been run.
+        let (mut complete, mut harmless) = (true, true);
+        for (i, &beta) in case.betas.iter().enumerate() {
+            let all = PROGRAMS.map(|program| case.ended(program, beta));
+            let mut cells = case.cells(beta);
+            for (ended, line) in all.iter().zip(&mut lines) {
+                cells.push(ended.as_ref().map_or(Cell::default(), Ended::cell));
+                line.points.extend(ended.as_ref().map(|e| {
+                    let Spread { mean, low, high, .. } = e.accuracy;
+                    Point { x: i as f64, y: mean, low, high, failed: e.diverged > 0 }
+                }));
+            }
+            let named = PROGRAMS.iter().zip(&all).filter_map(|(program, e)| Some((program, e.as_ref()?)));
+            let mut causes = named.clone().filter(|(_, e)| !e.cause.is_empty());
+            cells.push(
+                causes.next().map_or(Cell::default(), |(p, e)| Cell::from(format!("{p}: {}", e.cause))),
+            );
+            self.training_rows.push(cells);
+            let [Some(_), Some(exact), Some(split), Some(forward), Some(coupled)] = &all else {
+                complete = false;
                 continue;
             };
-            let Spread { mean, low, high, .. } = own.accuracy;
-            line.points.push(Point { x: i as f64, y: mean, low, high, failed: own.diverged > 0 });
-            cells.push(own.cell());
-            if *program != "native" {
-                harms.push((*program, own.harm(&native), own.words()));
-            }
-            if cause.is_empty() && !own.cause.is_empty() {
-                cause = format!("{program}: {}", own.cause);
+            let parts = [exact, split, forward].map(|program| program.harm(&native));
+            if let Some(source) = source(parts, coupled.harm(&native)) {
+                harmless = false;
+                let all: Vec<String> = named.map(|(program, e)| format!("{program} {}", e.words())).collect();
+                self.verdict.push(format!(
+                    "{network}, {precision}, the published program at beta {}: {source} ({}).",
+                    power_label(beta),
+                    all.join("; ")
+                ));
             }
         }
-        cells.push(Cell::from(cause));
-        table.push(cells);
-        let &[(_, exact, _), (_, split, _), (_, forward, _), (_, coupled, _)] = &harms[..] else { continue };
-        if let Some(source) = source([exact, split, forward], coupled) {
-            let all =
-                harms.iter().map(|(name, _, words)| format!("{name} {words}")).collect::<Vec<_>>().join("; ");
-            verdict.push(format!(
-                "{network}, {precision}, the published program at beta {}: {source} (native {}; {all}).",
-                power_label(beta),
-                native.words()
+        if complete && harmless {
+            let words = native.words();
+            self.verdict.push(format!(
+                "{network}, {precision}: no program harms training at any beta (native {words})."
             ));
         }
+        self.drawings.push(case.chart("training", "test accuracy, %", (0.0, 100.0), lines.to_vec())?);
+        Ok(())
     }
-    drawings.push(chart(&Chart {
-        title: format!("training of {network}, {precision}"),
-        x_label: "beta".into(),
-        y_label: "test accuracy, %".into(),
-        x_ticks: ticks.to_vec(),
-        y_range: (0.0, 100.0),
-        failure: "at least one run diverged".into(),
-        series: lines,
-        ..Chart::default()
-    })?);
-    if !verdict.iter().any(|line| line.starts_with(&format!("{network}, {precision},"))) {
-        verdict.push(format!(
-            "{network}, {precision}: no program harms training at any beta (native {}).",
-            native.words()
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

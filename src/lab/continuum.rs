@@ -5,27 +5,21 @@
 //! mini-batches on which the native and the minimal Jacobian bifurcate (E12, without a threshold), of windows that tie
 //! by accident, and the accuracy of a short training run.
 
-use super::augmentation::published_augmentation;
 use super::branches;
 use super::columns::Columns;
-use super::experiment::{Experiment, common_settings, split_settings};
+use super::experiment::Experiment;
 use super::journal::Record;
-use super::protocol::{at_most, positive, protocol};
+use super::protocol::{at_most, protocol};
 use super::registry::Images;
+use super::setup::{Chosen, Run, Setup, by_seed, each_mini_batch};
 use super::statistics::{Spread, distinct};
-use super::subject::Subject;
-use super::trainer::{Algorithm, Protocol, Trainer};
-use super::training::published_learning_rate;
-use crate::data::{Augmentation, Batches, Split};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::kink::MaxPoolKink;
-use crate::precision::{Format, Precision, ReductionOrder, Rounding};
+use crate::precision::{Format, Precision, Rounding};
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
 use crate::report::plot::{Chart, Point, Series, chart};
-use crate::train::Schedule;
 
 protocol! {
     /// What can be chosen of [E14](self).
@@ -61,9 +55,7 @@ protocol! {
 /// The protocol of [E14](self), its network and its images.
 #[derive(Debug, Clone)]
 pub struct Continuum {
-    data: Split,
-    augmentation: Augmentation,
-    subject: Subject,
+    setup: Setup,
     protocol: ContinuumProtocol,
     formats: Vec<Format>,
 }
@@ -76,11 +68,18 @@ impl Continuum {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: ContinuumProtocol, images: Images) -> Result<Continuum> {
-        let data = images.or_drawn(protocol.limit, protocol.test_limit)?;
-        positive("batch_size", protocol.batch_size)?;
-        positive("mini_batches", protocol.mini_batches)?;
         at_most("seeds", protocol.seeds)?;
-        at_most("epochs", protocol.epochs as u64)?;
+        let chosen = Chosen {
+            network: &protocol.network,
+            weights: &protocol.weights,
+            mini_batches: protocol.mini_batches,
+            epochs: protocol.epochs,
+            limit: protocol.limit,
+            test_limit: protocol.test_limit,
+            batch_size: protocol.batch_size,
+            learning_rate: protocol.learning_rate,
+        };
+        let setup = Setup::new(chosen, images)?;
         let fractions = protocol.mantissa_bits.iter().map(|&bits| Format::new(EXPONENT, bits));
         let exponents = protocol.exponent_bits.iter().map(|&bits| Format::new(bits, MANTISSA));
         let mut formats = fractions.chain(exponents).collect::<Result<Vec<_>>>()?;
@@ -91,14 +90,7 @@ impl Continuum {
             formats.push(simulated.format);
         }
         let formats = distinct(formats);
-        let subject = Subject::new(&protocol.network, protocol.weights.as_deref(), &data.train)?;
-        Ok(Continuum { augmentation: published_augmentation(&data.train), data, subject, protocol, formats })
-    }
-
-    fn learning_rate(&self) -> f64 {
-        let f32 = DType::F32.into();
-        let published = || published_learning_rate(self.subject.name(), Algorithm::Sgd, &f32);
-        self.protocol.learning_rate.unwrap_or_else(published)
+        Ok(Continuum { setup, protocol, formats })
     }
 }
 
@@ -110,23 +102,21 @@ impl Experiment for Continuum {
     }
 
     fn units(&self) -> Vec<(Format, u64)> {
-        let of_seed = |seed| self.formats.iter().map(move |&format| (format, seed));
-        (0..self.protocol.seeds).flat_map(of_seed).collect()
+        by_seed(&self.formats, self.protocol.seeds)
     }
 
     fn settings(&self, engine: &Engine, (format, seed): &(Format, u64)) -> Columns {
-        common_settings(self.name(), engine, format.carrier())
-            .and(&split_settings(&self.data))
-            .with("network", self.subject.name())
-            .with("weights", self.subject.weights())
+        self.setup
+            .settings(self.name(), engine, format.carrier())
             .with("precision", format.to_string())
             .with("exponent_bits", u64::from(format.exponent_bits()))
             .with("mantissa_bits", u64::from(format.mantissa_bits()))
             .with("seed", *seed)
-            .with("mini_batches", self.protocol.mini_batches)
-            .with("batch_size", self.protocol.batch_size)
-            .with("epochs", self.protocol.epochs)
-            .with("learning_rate", self.learning_rate())
+            .with("mini_batches", self.setup.limits.1)
+            .with(
+                "learning_rate",
+                self.setup.learning_rate(&Precision::simulated(*format, Rounding::Nearest)),
+            )
     }
 
     fn measure(
@@ -136,50 +126,20 @@ impl Experiment for Continuum {
         progress: &mut Progress,
     ) -> Result<Vec<Columns>> {
         let precision = Precision::simulated(format, Rounding::Nearest);
-        let data = &self.data.train;
-        let mut network = self.subject.network(engine, precision, seed)?;
-        let mut exact = self.subject.network(engine, DType::F64, seed)?;
-        let batches = Batches::in_order(data.len(), self.protocol.batch_size)?;
-        let total = batches.len().min(self.protocol.mini_batches);
-        let steps = self.protocol.epochs as u64 * data.len().div_ceil(self.protocol.batch_size) as u64;
-        // A comparison takes about as long as five steps.
-        let all = 5 * total as u64 + steps;
-        let mut rows = Vec::new();
-        for (number, indices) in batches.take(total).enumerate() {
-            progress.tell(5 * number as u64, all)?;
-            let (x, labels) = data.batch(&indices, precision.storage)?;
-            let row = branches::row(&mut network, &mut exact, x.view(), &labels)?;
-            rows.push(Columns::new().with("row", "mini_batch").with("number", number).and(&row));
-        }
-        if self.protocol.epochs == 0 {
-            return Ok(rows);
-        }
-        let protocol = Protocol {
-            data: &self.data,
-            augmentation: &self.augmentation,
-            subject: &self.subject,
-            precision,
-            optimizer: Algorithm::Sgd,
-            kink: MaxPoolKink::default(),
-            seed,
-            data_seed: seed,
-            order: ReductionOrder::Fixed,
-            batch_size: self.protocol.batch_size,
-        };
-        let mut trainer = Trainer::new(engine, protocol)?;
-        let schedule = Schedule::Cosine { t_max: self.protocol.epochs as u64, eta_min: 0.0 };
-        let mut done = 5 * total as u64;
-        for epoch in 1..=self.protocol.epochs as u64 {
-            let rate = schedule.learning_rate(self.learning_rate(), epoch - 1);
-            let row = trainer.epoch(epoch, rate, &mut || {
-                done += 1;
-                progress.tell(done, all)
-            })?;
-            rows.push(Columns::new().with("row", "epoch").with("number", epoch).and(&row));
-            if trainer.ended() {
-                break;
-            }
-        }
+        let Setup { data, subject, limits, .. } = &self.setup;
+        let data = &data.train;
+        let mut network = subject.network(engine, precision, seed)?;
+        let mut exact = subject.network(engine, DType::F64, seed)?;
+        let mut rows = progress.part([0, 2], |progress| {
+            each_mini_batch(data, *limits, progress, |number, indices| {
+                let (x, labels) = data.batch(indices, precision.storage)?;
+                let row = branches::row(&mut network, &mut exact, x.view(), &labels)?;
+                Ok(vec![Columns::new().with("row", "mini_batch").with("number", number).and(&row)])
+            })
+        })?;
+        let run = Run::native(precision, seed);
+        let trained = progress.part([1, 2], |progress| self.setup.train(engine, run, progress))?;
+        rows.extend(trained.iter().map(|row| Columns::new().with("row", "epoch").and(row)));
         Ok(rows)
     }
 

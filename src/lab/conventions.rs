@@ -4,14 +4,13 @@
 //! pass is the same for all, the gradients of each are compared with those of each other.
 
 use super::columns::Columns;
-use super::experiment::{Experiment, common_settings};
+use super::experiment::Experiment;
 use super::gradients::{distance, norm, under};
 use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
 use super::registry::Images;
+use super::setup::{Probe, by_seed, each_mini_batch};
 use super::statistics::{distinct, mean};
-use super::subject::Subject;
-use crate::data::{Batches, Dataset};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -44,8 +43,7 @@ protocol! {
 /// The protocol of [E16](self), its network and its images.
 #[derive(Debug, Clone)]
 pub struct Conventions {
-    data: Dataset,
-    subject: Subject,
+    probe: Probe,
     protocol: ConventionsProtocol,
 }
 
@@ -53,13 +51,11 @@ impl Conventions {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: ConventionsProtocol, images: Images) -> Result<Conventions> {
-        let data = images.or_drawn_train()?;
-        positive("batch_size", protocol.batch_size)?;
-        positive("mini_batches", protocol.mini_batches)?;
         positive("kinks", protocol.kinks.len())?;
         at_most("seeds", protocol.seeds)?;
-        let subject = Subject::new(&protocol.network, protocol.weights.as_deref(), &data)?;
-        Ok(Conventions { data, subject, protocol })
+        let network = (&*protocol.network, &protocol.weights);
+        let probe = Probe::new(network, protocol.batch_size, Some(protocol.mini_batches), images)?;
+        Ok(Conventions { probe, protocol })
     }
 }
 
@@ -71,22 +67,16 @@ impl Experiment for Conventions {
     }
 
     fn units(&self) -> Vec<(Precision, u64)> {
-        let of_seed = |seed| self.protocol.precisions.iter().map(move |&precision| (precision, seed));
-        (0..self.protocol.seeds).flat_map(of_seed).collect()
+        by_seed(&self.protocol.precisions, self.protocol.seeds)
     }
 
     fn settings(&self, engine: &Engine, (precision, seed): &(Precision, u64)) -> Columns {
         let names: Vec<String> = self.protocol.kinks.iter().map(|c| c.to_string()).collect();
-        common_settings(self.name(), engine, precision.storage)
-            .with("dataset", self.data.name.as_str())
-            .with("data", format!("{:08x}", self.data.fingerprint()))
-            .with("network", self.subject.name())
-            .with("weights", self.subject.weights())
+        self.probe
+            .settings(self.name(), engine, precision.storage)
             .with("precision", precision.to_string())
             .with("kinks", names.join(" "))
             .with("seed", *seed)
-            .with("batch_size", self.protocol.batch_size)
-            .with("mini_batches", self.protocol.mini_batches)
     }
 
     fn measure(
@@ -95,13 +85,11 @@ impl Experiment for Conventions {
         &(precision, seed): &(Precision, u64),
         progress: &mut Progress,
     ) -> Result<Vec<Columns>> {
-        let mut network = self.subject.network(engine, precision, seed)?;
-        let batches = Batches::in_order(self.data.len(), self.protocol.batch_size)?;
-        let total = batches.len().min(self.protocol.mini_batches);
-        let mut rows = Vec::new();
-        for (number, indices) in batches.take(total).enumerate() {
-            progress.tell(number as u64, total as u64)?;
-            let (x, labels) = self.data.batch(&indices, precision.storage)?;
+        let Probe { data, subject, limits } = &self.probe;
+        let mut network = subject.network(engine, precision, seed)?;
+        each_mini_batch(data, *limits, progress, |number, indices| {
+            let (x, labels) = data.batch(indices, precision.storage)?;
+            let mut rows = Vec::new();
             let gradients = self.protocol.kinks.iter().map(|convention| {
                 let gradient = under(&mut network, x.view(), &labels, &convention.kinks())?;
                 Ok((convention, gradient))
@@ -124,8 +112,8 @@ impl Experiment for Conventions {
                     );
                 }
             }
-        }
-        Ok(rows)
+            Ok(rows)
+        })
     }
 
     fn page(records: &[Record]) -> Result<Page> {

@@ -5,13 +5,12 @@
 //! windows, that predicts how many tie by accident in any precision. Beside it the count, in a run of that precision.
 
 use super::columns::Columns;
-use super::experiment::{Experiment, common_settings};
+use super::experiment::Experiment;
 use super::journal::Record;
-use super::protocol::{at_most, positive, protocol};
+use super::protocol::{at_most, protocol};
 use super::registry::Images;
+use super::setup::{Probe, each_mini_batch};
 use super::statistics::distinct;
-use super::subject::Subject;
-use crate::data::{Batches, Dataset};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -48,20 +47,8 @@ protocol! {
 /// The protocol of [E15](self), its network and its images.
 #[derive(Debug, Clone)]
 pub struct MarginsExperiment {
-    data: Dataset,
-    subject: Subject,
+    probe: Probe,
     protocol: MarginsProtocol,
-}
-
-/// The format whose numbers a run stores.
-fn format_of(precision: &Precision) -> Format {
-    let ieee = |exponent, mantissa| Format::new(exponent, mantissa).expect("an IEEE format");
-    match (precision.simulated, precision.storage) {
-        (Some(simulated), _) => simulated.format,
-        (None, DType::F16) => Format::F16,
-        (None, DType::F32) => ieee(8, 23),
-        (None, DType::F64) => ieee(11, 52),
-    }
 }
 
 /// log2 of a distance in ulps of binary16, as a bin of the histogram.
@@ -71,17 +58,14 @@ impl MarginsExperiment {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: MarginsProtocol, images: Images) -> Result<MarginsExperiment> {
-        let data = images.or_drawn_train()?;
-        positive("batch_size", protocol.batch_size)?;
-        positive("mini_batches", protocol.mini_batches.unwrap_or(1))?;
         at_most("seeds", protocol.seeds)?;
-        let subject = Subject::new(&protocol.network, protocol.weights.as_deref(), &data)?;
-        Ok(MarginsExperiment { data, subject, protocol })
+        let network = (&*protocol.network, &protocol.weights);
+        let probe = Probe::new(network, protocol.batch_size, protocol.mini_batches, images)?;
+        Ok(MarginsExperiment { probe, protocol })
     }
 }
 
 /// What is found at a layer over the mini-batches.
-#[derive(Default)]
 struct Found {
     layer: String,
     kind: &'static str,
@@ -109,54 +93,39 @@ impl Experiment for MarginsExperiment {
     }
 
     fn settings(&self, engine: &Engine, seed: &u64) -> Columns {
-        let batches = self.data.len().div_ceil(self.protocol.batch_size);
         let names: Vec<String> = self.protocol.precisions.iter().map(|p| p.to_string()).collect();
-        common_settings(self.name(), engine, DType::F64)
-            .with("dataset", self.data.name.as_str())
-            .with("data", format!("{:08x}", self.data.fingerprint()))
-            .with("network", self.subject.name())
-            .with("weights", self.subject.weights())
+        self.probe
+            .settings(self.name(), engine, DType::F64)
             .with("precisions", names.join(" "))
             .with("seed", *seed)
-            .with("batch_size", self.protocol.batch_size)
-            .with("mini_batches", self.protocol.mini_batches.unwrap_or(batches).min(batches))
     }
 
     fn measure(&self, engine: &Engine, &seed: &u64, progress: &mut Progress) -> Result<Vec<Columns>> {
         let precisions = &self.protocol.precisions;
-        let mut exact = self.subject.network(engine, DType::F64, seed)?;
-        let networks = precisions.iter().map(|&precision| self.subject.network(engine, precision, seed));
+        let Probe { data, subject, limits } = &self.probe;
+        let mut exact = subject.network(engine, DType::F64, seed)?;
+        let networks = precisions.iter().map(|&precision| subject.network(engine, precision, seed));
         let mut networks = networks.collect::<Result<Vec<_>>>()?;
-        let batches = Batches::in_order(self.data.len(), self.protocol.batch_size)?;
-        let total = batches.len().min(self.protocol.mini_batches.unwrap_or(usize::MAX));
         let mut found: Vec<Found> = Vec::new();
-        for (number, indices) in batches.take(total).enumerate() {
-            progress.tell(number as u64, total as u64)?;
-            let (x, labels) = self.data.batch(&indices, DType::F64)?;
+        each_mini_batch(data, *limits, progress, |_, indices| {
+            let (x, labels) = data.batch(indices, DType::F64)?;
             exact.loss_and_gradients(x.view(), &labels)?;
             for (i, layer) in exact.margins()?.into_iter().enumerate() {
                 if found.len() <= i {
-                    let (predicted, counted) = (vec![0.0; precisions.len()], vec![0; precisions.len()]);
-                    let histogram = vec![0; BINS.count()];
-                    found.push(Found {
-                        layer: layer.layer.clone(),
-                        predicted,
-                        counted,
-                        histogram,
-                        ..Found::default()
-                    });
+                    found.push(Found::new(&layer.layer, precisions.len()));
                 }
-                add(&mut found[i], &layer.margins, precisions);
+                found[i].add(&layer.margins, precisions);
             }
             for (i, network) in networks.iter_mut().enumerate() {
-                let (x, labels) = self.data.batch(&indices, network.dtype())?;
+                let (x, labels) = data.batch(indices, network.dtype())?;
                 network.loss_and_gradients(x.view(), &labels)?;
                 for classes in network.tie_classes()? {
                     let own = found.iter_mut().find(|f| f.layer == classes.layer);
                     own.expect("the same layers").counted[i] += classes.count(TieClass::Accidental);
                 }
             }
-        }
+            Ok(vec![])
+        })?;
         Ok(found.into_iter().flat_map(|found| rows(found, precisions)).collect())
     }
 
@@ -165,29 +134,37 @@ impl Experiment for MarginsExperiment {
     }
 }
 
-/// Adds the margins of a mini-batch.
-fn add(found: &mut Found, margins: &KinkMargins, precisions: &[Precision]) {
-    match margins {
-        KinkMargins::MaxPool2d { windows, margins } => {
-            found.kind = "maxpool2d";
-            found.total += windows;
-            for margin in margins {
-                // A window of one value has no lead to draw.
-                if margin.lead.is_finite() {
-                    found.histogram[bin(margin.in_ulps(Format::F16))] += 1;
-                }
-                for (sum, precision) in found.predicted.iter_mut().zip(precisions) {
-                    *sum += margin.tie_probability(format_of(precision));
+impl Found {
+    fn new(layer: &str, precisions: usize) -> Found {
+        let (predicted, counted) = (vec![0.0; precisions], vec![0; precisions]);
+        let histogram = vec![0; BINS.count()];
+        Found { layer: layer.into(), kind: "", total: 0, predicted, counted, histogram }
+    }
+
+    /// Adds the margins of a mini-batch.
+    fn add(&mut self, margins: &KinkMargins, precisions: &[Precision]) {
+        match margins {
+            KinkMargins::MaxPool2d { windows, margins } => {
+                self.kind = "maxpool2d";
+                self.total += windows;
+                for margin in margins {
+                    // A window of one value has no lead to draw.
+                    if margin.lead.is_finite() {
+                        self.histogram[bin(margin.in_ulps(Format::F16))] += 1;
+                    }
+                    for (sum, precision) in self.predicted.iter_mut().zip(precisions) {
+                        *sum += margin.tie_probability(precision.format());
+                    }
                 }
             }
-        }
-        KinkMargins::Relu { distances } => {
-            found.kind = "relu";
-            found.total += distances.len() as u64;
-            // Near 0 the numbers are dense; what sums round to is as coarse as their terms.
-            let square = distances.iter().map(|d| d * d).sum::<f64>() / distances.len() as f64;
-            let ulp = crate::net::ulp(Format::F16, square.sqrt());
-            distances.iter().for_each(|d| found.histogram[bin(d / ulp)] += 1);
+            KinkMargins::Relu { distances } => {
+                self.kind = "relu";
+                self.total += distances.len() as u64;
+                // Near 0 the numbers are dense; what sums round to is as coarse as their terms.
+                let square = distances.iter().map(|d| d * d).sum::<f64>() / distances.len() as f64;
+                let ulp = crate::net::ulp(Format::F16, square.sqrt());
+                distances.iter().for_each(|d| self.histogram[bin(d / ulp)] += 1);
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod relu;
 pub mod replay;
 mod report;
 mod results;
+mod setup;
 pub mod slices;
 mod statistics;
 mod subject;

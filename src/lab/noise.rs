@@ -5,18 +5,14 @@
 //! grid of initialisations, orders of the images, orders of sums and Jacobians; how much of the variance of what comes out is
 //! due to each, and is the effect of beta, paired run by run, larger than 0?
 
-use super::augmentation::published_augmentation;
 use super::columns::Columns;
 use super::distance::{self, Order, Pair};
-use super::experiment::{Experiment, common_settings, split_settings};
+use super::experiment::Experiment;
 use super::journal::Record;
-use super::protocol::{at_most, positive, protocol};
+use super::protocol::{at_most, protocol};
 use super::registry::Images;
+use super::setup::{Chosen, Run, Setup};
 use super::statistics::{bootstrap, distinct, mean, quantile};
-use super::subject::Subject;
-use super::trainer::{Algorithm, Protocol, Trainer};
-use super::training::published_learning_rate;
-use crate::data::{Augmentation, Split};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -26,7 +22,6 @@ use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
 use crate::report::plot::{Chart, Mark, Point, Series, chart};
 use crate::report::power_label;
-use crate::train::Schedule;
 
 protocol! {
     /// What can be chosen of [E13](self).
@@ -65,9 +60,7 @@ protocol! {
 /// The protocol of [E13](self), its network and its images.
 #[derive(Debug, Clone)]
 pub struct Noise {
-    data: Split,
-    augmentation: Augmentation,
-    subject: Subject,
+    setup: Setup,
     protocol: NoiseProtocol,
 }
 
@@ -100,9 +93,6 @@ impl Noise {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: NoiseProtocol, images: Images) -> Result<Noise> {
-        let data = images.or_drawn(protocol.limit, protocol.test_limit)?;
-        positive("batch_size", protocol.batch_size)?;
-        positive("mini_batches", protocol.mini_batches)?;
         for (name, seeds) in [
             ("seeds", protocol.seeds),
             ("data_seeds", protocol.data_seeds),
@@ -113,13 +103,18 @@ impl Noise {
         for &beta in &protocol.betas {
             MaxPoolKink::beta(beta, protocol.composition).validate()?;
         }
-        let subject = Subject::new(&protocol.network, protocol.weights.as_deref(), &data.train)?;
-        Ok(Noise { augmentation: published_augmentation(&data.train), data, subject, protocol })
-    }
-
-    fn learning_rate(&self, precision: &Precision) -> f64 {
-        let published = || published_learning_rate(self.subject.name(), Algorithm::Sgd, precision);
-        self.protocol.learning_rate.unwrap_or_else(published)
+        let chosen = Chosen {
+            network: &protocol.network,
+            weights: &protocol.weights,
+            mini_batches: protocol.mini_batches,
+            epochs: protocol.epochs,
+            limit: protocol.limit,
+            test_limit: protocol.test_limit,
+            batch_size: protocol.batch_size,
+            learning_rate: protocol.learning_rate,
+        };
+        let setup = Setup::new(chosen, images)?;
+        Ok(Noise { setup, protocol })
     }
 
     /// Native against native in two orders, and native against minimal in the same two.
@@ -130,15 +125,17 @@ impl Noise {
         seed: u64,
         progress: &mut Progress,
     ) -> Result<Vec<Columns>> {
-        let mut network = self.subject.network(engine, precision, seed)?;
+        let mut network = self.setup.subject.network(engine, precision, seed)?;
         let native = Kink::MaxPool(MaxPoolKink::default());
         let minimal = Kink::MaxPool(MaxPoolKink { jacobian: MaxPoolJacobian::Minimal, ..Default::default() });
-        let limits = (self.protocol.batch_size, self.protocol.mini_batches);
-        let mut measure = |second| {
+        let mut measure = |part, second| {
             let pair = Pair { seed, order: Order::Seeded, kinks: [native, second] };
-            distance::measure(&mut network, &pair, &self.data.train, limits, progress)
+            let data = &self.setup.data.train;
+            progress.part([part, 2], |progress| {
+                distance::measure(&mut network, &pair, data, self.setup.limits, progress)
+            })
         };
-        let (noise, choice) = (measure(native)?, measure(minimal)?);
+        let (noise, choice) = (measure(0, native)?, measure(1, minimal)?);
         let row = |(noise, choice): (Columns, Columns)| {
             Columns::new()
                 .with("mini_batch", noise.number("mini_batch") as u64)
@@ -181,17 +178,14 @@ impl Experiment for Noise {
 
     fn settings(&self, engine: &Engine, unit: &NoiseUnit) -> Columns {
         let (NoiseUnit::Floor { precision, seed } | NoiseUnit::Run { precision, seed, .. }) = unit;
-        let settings = common_settings(self.name(), engine, precision.storage)
-            .and(&split_settings(&self.data))
-            .with("network", self.subject.name())
-            .with("weights", self.subject.weights())
+        let settings = self
+            .setup
+            .settings(self.name(), engine, precision.storage)
             .with("precision", precision.to_string())
-            .with("seed", *seed)
-            .with("batch_size", self.protocol.batch_size)
-            .with("epochs", self.protocol.epochs);
+            .with("seed", *seed);
         match unit {
             NoiseUnit::Floor { .. } => {
-                settings.with("part", "floor").with("mini_batches", self.protocol.mini_batches)
+                settings.with("part", "floor").with("mini_batches", self.setup.limits.1)
             }
             NoiseUnit::Run { data_seed, order_seed, beta, .. } => settings
                 .with("part", "run")
@@ -199,33 +193,22 @@ impl Experiment for Noise {
                 .with("order_seed", *order_seed)
                 .with("beta", *beta)
                 .with("composition", self.protocol.composition.to_string())
-                .with("learning_rate", self.learning_rate(precision)),
+                .with("learning_rate", self.setup.learning_rate(precision)),
         }
     }
 
     fn measure(&self, engine: &Engine, unit: &NoiseUnit, progress: &mut Progress) -> Result<Vec<Columns>> {
-        let (precision, seed, data_seed, order_seed, beta) = match *unit {
+        let run = match *unit {
             NoiseUnit::Floor { precision, seed } => return self.floor(engine, precision, seed, progress),
-            NoiseUnit::Run { precision, seed, data_seed, order_seed, beta } => {
-                (precision, seed, data_seed, order_seed, beta)
-            }
+            NoiseUnit::Run { precision, seed, data_seed, order_seed, beta } => Run {
+                precision,
+                kink: MaxPoolKink::beta(beta, self.protocol.composition),
+                seed,
+                data_seed,
+                order: ReductionOrder::Seeded(order_seed),
+            },
         };
-        let protocol = Protocol {
-            data: &self.data,
-            augmentation: &self.augmentation,
-            subject: &self.subject,
-            precision,
-            optimizer: Algorithm::Sgd,
-            kink: MaxPoolKink::beta(beta, self.protocol.composition),
-            seed,
-            data_seed,
-            order: ReductionOrder::Seeded(order_seed),
-            batch_size: self.protocol.batch_size,
-        };
-        let epochs = self.protocol.epochs as u64;
-        let schedule = Schedule::Cosine { t_max: epochs, eta_min: 0.0 };
-        let rate = |epoch| schedule.learning_rate(self.learning_rate(&precision), epoch);
-        Trainer::new(engine, protocol)?.run(epochs, rate, progress)
+        self.setup.train(engine, run, progress)
     }
 
     fn page(records: &[Record]) -> Result<Page> {
@@ -242,7 +225,7 @@ const FACTORS: [(&str, &str); 4] = [
 ];
 
 /// A run of the grid.
-struct Run {
+struct Measured {
     /// Level of each factor.
     levels: [u64; 4],
     accuracy: f64,
@@ -320,14 +303,14 @@ fn page(records: &[Record]) -> Result<Page> {
                 }
             }
         }
-        let runs: Vec<Run> = of("run")
+        let runs: Vec<Measured> = of("run")
             .into_iter()
             .filter_map(|r| {
                 let levels = FACTORS.map(|(name, _)| match name {
                     "beta" => r.settings.number(name).to_bits(),
                     name => r.settings.number(name) as u64,
                 });
-                Some(Run { levels, accuracy: 100.0 * r.rows.last()?.number("test_accuracy") })
+                Some(Measured { levels, accuracy: 100.0 * r.rows.last()?.number("test_accuracy") })
             })
             .collect();
         if runs.len() > 1 {
@@ -372,7 +355,7 @@ fn page(records: &[Record]) -> Result<Page> {
 }
 
 fn variance(
-    runs: &[Run],
+    runs: &[Measured],
     network: &str,
     precision: &str,
     shares: &mut Vec<Vec<Cell>>,
@@ -426,7 +409,8 @@ fn variance(
     let betas = distinct(runs.iter().map(|r| r.levels[3]));
     for &beta in &betas[1..] {
         let pairs = runs.iter().filter(|r| r.levels[3] == beta).filter_map(|run| {
-            let same = |other: &&Run| other.levels[3] == betas[0] && other.levels[..3] == run.levels[..3];
+            let same =
+                |other: &&Measured| other.levels[3] == betas[0] && other.levels[..3] == run.levels[..3];
             Some(run.accuracy - runs.iter().find(same)?.accuracy)
         });
         let pairs: Vec<f64> = pairs.collect();

@@ -7,14 +7,13 @@
 
 use super::branches::{self, VANISHES};
 use super::columns::Columns;
-use super::experiment::{Experiment, common_settings};
+use super::experiment::Experiment;
 use super::journal::Record;
-use super::protocol::{at_most, positive, protocol};
+use super::protocol::{at_most, protocol};
 use super::registry::Images;
+use super::setup::{Probe, by_seed, each_mini_batch};
 use super::statistics::distinct;
-use super::subject::Subject;
 use super::volume::Volume;
-use crate::data::{Batches, Dataset};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -45,8 +44,7 @@ protocol! {
 /// The protocol of [E12](self), its network and its images.
 #[derive(Debug, Clone)]
 pub struct Replay {
-    data: Dataset,
-    subject: Subject,
+    probe: Probe,
     protocol: ReplayProtocol,
 }
 
@@ -54,12 +52,10 @@ impl Replay {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: ReplayProtocol, images: Images) -> Result<Replay> {
-        let data = images.or_drawn_train()?;
-        positive("batch_size", protocol.batch_size)?;
-        positive("mini_batches", protocol.mini_batches.unwrap_or(1))?;
         at_most("seeds", protocol.seeds)?;
-        let subject = Subject::new(&protocol.network, protocol.weights.as_deref(), &data)?;
-        Ok(Replay { data, subject, protocol })
+        let network = (&*protocol.network, &protocol.weights);
+        let probe = Probe::new(network, protocol.batch_size, protocol.mini_batches, images)?;
+        Ok(Replay { probe, protocol })
     }
 }
 
@@ -71,21 +67,14 @@ impl Experiment for Replay {
     }
 
     fn units(&self) -> Vec<(Precision, u64)> {
-        let of_seed = |seed| self.protocol.precisions.iter().map(move |&precision| (precision, seed));
-        (0..self.protocol.seeds).flat_map(of_seed).collect()
+        by_seed(&self.protocol.precisions, self.protocol.seeds)
     }
 
     fn settings(&self, engine: &Engine, (precision, seed): &(Precision, u64)) -> Columns {
-        let batches = self.data.len().div_ceil(self.protocol.batch_size);
-        common_settings(self.name(), engine, precision.storage)
-            .with("dataset", self.data.name.as_str())
-            .with("data", format!("{:08x}", self.data.fingerprint()))
-            .with("network", self.subject.name())
-            .with("weights", self.subject.weights())
+        self.probe
+            .settings(self.name(), engine, precision.storage)
             .with("precision", precision.to_string())
             .with("seed", *seed)
-            .with("batch_size", self.protocol.batch_size)
-            .with("mini_batches", self.protocol.mini_batches.unwrap_or(batches).min(batches))
             .with("tau", Volume::tau(precision.storage))
     }
 
@@ -95,19 +84,15 @@ impl Experiment for Replay {
         &(precision, seed): &(Precision, u64),
         progress: &mut Progress,
     ) -> Result<Vec<Columns>> {
-        let mut network = self.subject.network(engine, precision, seed)?;
-        let mut exact = self.subject.network(engine, DType::F64, seed)?;
-        let batches = Batches::in_order(self.data.len(), self.protocol.batch_size)?;
-        let total = batches.len().min(self.protocol.mini_batches.unwrap_or(usize::MAX));
-        let mut rows = Vec::new();
-        for (number, indices) in batches.take(total).enumerate() {
-            progress.tell(number as u64, total as u64)?;
-            let (x, labels) = self.data.batch(&indices, precision.storage)?;
+        let Probe { data, subject, limits } = &self.probe;
+        let mut network = subject.network(engine, precision, seed)?;
+        let mut exact = subject.network(engine, DType::F64, seed)?;
+        each_mini_batch(data, *limits, progress, |number, indices| {
+            let (x, labels) = data.batch(indices, precision.storage)?;
             let row = branches::row(&mut network, &mut exact, x.view(), &labels)?;
             let affected = row.number("d_linf") > Volume::tau(precision.storage);
-            rows.push(Columns::new().with("mini_batch", number).and(&row).with("affected", affected));
-        }
-        Ok(rows)
+            Ok(vec![Columns::new().with("mini_batch", number).and(&row).with("affected", affected)])
+        })
     }
 
     fn page(records: &[Record]) -> Result<Page> {

@@ -6,18 +6,16 @@
 
 use super::branches;
 use super::columns::Columns;
-use super::experiment::{Experiment, common_settings};
+use super::experiment::Experiment;
 use super::journal::Record;
-use super::protocol::{at_most, positive, protocol};
+use super::protocol::{at_most, protocol};
 use super::registry::Images;
+use super::setup::Probe;
 use super::statistics::distinct;
-use super::subject::Subject;
-use crate::data::Dataset;
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::net::{Network, ulp};
-use crate::precision::Format;
 use crate::progress::Progress;
 use crate::report::heat_map::{HeatMap, heat_map};
 use crate::report::page::{Cell, Figure, Page, Table};
@@ -49,8 +47,7 @@ protocol! {
 /// The protocol of [E17](self), its network and its images.
 #[derive(Debug, Clone)]
 pub struct Slices {
-    data: Dataset,
-    subject: Subject,
+    probe: Probe,
     protocol: SlicesProtocol,
 }
 
@@ -67,16 +64,15 @@ impl Slices {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`Error::InvalidArgument`]; those of
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: SlicesProtocol, images: Images) -> Result<Slices> {
-        let data = images.or_drawn_train()?;
-        positive("batch_size", protocol.batch_size)?;
         at_most("reach", protocol.reach as u64)?;
         at_most("plane", protocol.plane as u64)?;
         at_most("seeds", protocol.seeds)?;
         if !(protocol.step > 0.0 && protocol.step.is_finite()) {
             return Err(Error::invalid("step", "above 0", protocol.step));
         }
-        let subject = Subject::new(&protocol.network, protocol.weights.as_deref(), &data)?;
-        Ok(Slices { data, subject, protocol })
+        let network = (&*protocol.network, &protocol.weights);
+        let probe = Probe::new(network, protocol.batch_size, Some(1), images)?;
+        Ok(Slices { probe, protocol })
     }
 }
 
@@ -105,11 +101,7 @@ impl Start {
 
 /// Moves all parameters to w + (s d1 + t d2) ulp(w).
 fn place(network: &mut Network, start: &[Start], [s, t]: [f64; 2]) -> Result<()> {
-    let format = match network.dtype() {
-        DType::F16 => Format::F16,
-        DType::F32 => Format::new(8, 23)?,
-        DType::F64 => Format::new(11, 52)?,
-    };
+    let format = network.precision().format();
     for Start { name, values, signs: [first, second] } in start {
         let moved = values.to_f64().into_iter().zip(first.iter().zip(second));
         let moved = moved.map(|(w, (a, b))| w + (s * f64::from(*a) + t * f64::from(*b)) * ulp(format, w));
@@ -142,14 +134,10 @@ impl Experiment for Slices {
 
     fn settings(&self, engine: &Engine, unit: &SlicesUnit) -> Columns {
         let slice = if unit.t.is_some() { "plane" } else { "line" };
-        common_settings(self.name(), engine, unit.precision)
-            .with("dataset", self.data.name.as_str())
-            .with("data", format!("{:08x}", self.data.fingerprint()))
-            .with("network", self.subject.name())
-            .with("weights", self.subject.weights())
+        self.probe
+            .settings(self.name(), engine, unit.precision)
             .with("precision", unit.precision.to_string())
             .with("seed", unit.seed)
-            .with("batch_size", self.protocol.batch_size)
             .with("slice", slice)
             .with("step", self.protocol.step)
             .with("reach", if unit.t.is_some() { self.protocol.plane } else { self.protocol.reach })
@@ -157,15 +145,16 @@ impl Experiment for Slices {
     }
 
     fn measure(&self, engine: &Engine, unit: &SlicesUnit, progress: &mut Progress) -> Result<Vec<Columns>> {
-        let mut network = self.subject.network(engine, unit.precision, unit.seed)?;
-        let mut exact = self.subject.network(engine, DType::F64, unit.seed)?;
+        let Probe { data, subject, limits: (batch_size, _) } = &self.probe;
+        let mut network = subject.network(engine, unit.precision, unit.seed)?;
+        let mut exact = subject.network(engine, DType::F64, unit.seed)?;
         let names: Vec<String> = network.parameters().map(|p| p.name.clone()).collect();
         let mut start = Vec::new();
         for (number, name) in names.into_iter().enumerate() {
             start.push(Start::new(&mut network, number, name, unit.seed)?);
         }
-        let count = self.protocol.batch_size.min(self.data.len());
-        let (x, labels) = self.data.batch(&(0..count).collect::<Vec<_>>(), unit.precision)?;
+        let images: Vec<usize> = (0..data.len().min(*batch_size)).collect();
+        let (x, labels) = data.batch(&images, unit.precision)?;
         let far = if unit.t.is_some() { self.protocol.plane } else { self.protocol.reach } as i64;
         let t = self.protocol.step * unit.t.unwrap_or(0) as f64;
         let mut rows = Vec::new();

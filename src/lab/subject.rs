@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::columns::Columns;
 use crate::data::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -62,10 +63,10 @@ impl Subject {
         &self.name
     }
 
-    /// Name of the file with the weights; empty where they start from a seed.
-    pub fn weights(&self) -> String {
-        let name = self.weights.as_deref().and_then(Path::file_name);
-        name.unwrap_or_default().to_string_lossy().into_owned()
+    /// Columns that tell it from others: its name, and the file of its weights where there is one.
+    pub fn settings(&self) -> Columns {
+        let file = self.weights.as_deref().and_then(Path::file_name).unwrap_or_default();
+        Columns::new().with("network", self.name()).with("weights", file.to_string_lossy().into_owned())
     }
 
     /// With other initial weights than the published ones.

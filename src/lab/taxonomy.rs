@@ -4,29 +4,23 @@
 //! the weights, so that they are equal in any arithmetic, and what a choice does cancels), or accidental (rounding made them equal).
 //! Counted at each max pooling, before training and after each epoch, in each precision.
 
-use super::augmentation::published_augmentation;
 use super::columns::Columns;
-use super::experiment::{Experiment, common_settings, split_settings};
+use super::experiment::Experiment;
 use super::journal::Record;
-use super::protocol::{at_most, positive, protocol};
+use super::protocol::{at_most, protocol};
 use super::registry::Images;
+use super::setup::{Chosen, Run, Setup, by_seed, each_mini_batch};
 use super::statistics::distinct;
-use super::subject::Subject;
 use super::ties::{grey, read_grey};
-use super::trainer::{Algorithm, Protocol, Trainer};
-use super::training::published_learning_rate;
-use crate::data::{Augmentation, Batches, Split};
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::kink::MaxPoolKink;
 use crate::net::{Network, TieClass, TieClasses};
-use crate::precision::{Precision, ReductionOrder};
+use crate::precision::Precision;
 use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
 use crate::report::plot::{Chart, Mark, Point, Series, chart};
 use crate::report::tie_map::{Tie, TieMap, tie_map};
-use crate::train::Schedule;
 
 protocol! {
     /// What can be chosen of [E11](self).
@@ -57,9 +51,7 @@ protocol! {
 /// The protocol of [E11](self), its network and its images.
 #[derive(Debug, Clone)]
 pub struct Taxonomy {
-    data: Split,
-    augmentation: Augmentation,
-    subject: Subject,
+    setup: Setup,
     protocol: TaxonomyProtocol,
 }
 
@@ -67,18 +59,24 @@ impl Taxonomy {
     /// With its protocol chosen, on drawn digits where there are no images. Errors: [`crate::Error::InvalidArgument`]; those of
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: TaxonomyProtocol, images: Images) -> Result<Taxonomy> {
-        let data = images.or_drawn(protocol.limit, protocol.test_limit)?;
-        positive("batch_size", protocol.batch_size)?;
-        positive("mini_batches", protocol.mini_batches)?;
         at_most("seeds", protocol.seeds)?;
-        at_most("epochs", protocol.epochs as u64)?;
-        let subject = Subject::new(&protocol.network, protocol.weights.as_deref(), &data.train)?;
-        Ok(Taxonomy { augmentation: published_augmentation(&data.train), data, subject, protocol })
+        let chosen = Chosen {
+            network: &protocol.network,
+            weights: &protocol.weights,
+            mini_batches: protocol.mini_batches,
+            epochs: protocol.epochs,
+            limit: protocol.limit,
+            test_limit: protocol.test_limit,
+            batch_size: protocol.batch_size,
+            learning_rate: protocol.learning_rate,
+        };
+        let setup = Setup::new(chosen, images)?;
+        Ok(Taxonomy { setup, protocol })
     }
 
     /// The first image with the windows of the first max pooling, a letter each, channel by channel.
     fn map(&self, network: &mut Network, epoch: u64) -> Result<Vec<Columns>> {
-        let data = &self.data.train;
+        let data = &self.setup.data.train;
         let [_, height, width] = data.shape;
         let picture = grey(data, 0);
         let row = |layer: TieClasses| {
@@ -98,20 +96,18 @@ impl Taxonomy {
                 .with("picture", picture.as_str())
                 .with("map", own.iter().map(|class| letter(*class)).collect::<String>())
         };
-        let (x, labels) =
-            data.batch(&(0..self.protocol.batch_size.min(data.len())).collect::<Vec<_>>(), network.dtype())?;
+        let images: Vec<usize> = (0..data.len().min(self.setup.limits.0)).collect();
+        let (x, labels) = data.batch(&images, network.dtype())?;
         network.loss_and_gradients(x.view(), &labels)?;
         Ok(network.tie_classes()?.into_iter().take(1).map(row).collect())
     }
 
     /// A row for each max pooling.
     fn count(&self, network: &mut Network, epoch: u64, accuracy: f64) -> Result<Vec<Columns>> {
-        let data = &self.data.train;
+        let data = &self.setup.data.train;
         let mut counts: Vec<(String, [u64; TieClass::ALL.len()])> = Vec::new();
-        for indices in
-            Batches::in_order(data.len(), self.protocol.batch_size)?.take(self.protocol.mini_batches)
-        {
-            let (x, labels) = data.batch(&indices, network.dtype())?;
+        each_mini_batch(data, self.setup.limits, &mut Progress::silent(), |_, indices| {
+            let (x, labels) = data.batch(indices, network.dtype())?;
             network.loss_and_gradients(x.view(), &labels)?;
             for (i, layer) in network.tie_classes()?.into_iter().enumerate() {
                 if counts.len() <= i {
@@ -121,7 +117,8 @@ impl Taxonomy {
                     *sum += layer.count(class);
                 }
             }
-        }
+            Ok(vec![])
+        })?;
         let row = |(layer, counts): (String, [u64; TieClass::ALL.len()])| {
             let row = Columns::new().with("row", "count").with("epoch", epoch).with("layer", layer);
             let row = row.with("windows", counts.iter().sum::<u64>());
@@ -140,21 +137,16 @@ impl Experiment for Taxonomy {
     }
 
     fn units(&self) -> Vec<(Precision, u64)> {
-        let of_seed = |seed| self.protocol.precisions.iter().map(move |&precision| (precision, seed));
-        (0..self.protocol.seeds).flat_map(of_seed).collect()
+        by_seed(&self.protocol.precisions, self.protocol.seeds)
     }
 
     fn settings(&self, engine: &Engine, (precision, seed): &(Precision, u64)) -> Columns {
-        common_settings(self.name(), engine, precision.storage)
-            .and(&split_settings(&self.data))
-            .with("network", self.subject.name())
-            .with("weights", self.subject.weights())
+        self.setup
+            .settings(self.name(), engine, precision.storage)
             .with("precision", precision.to_string())
             .with("seed", *seed)
-            .with("mini_batches", self.protocol.mini_batches)
-            .with("batch_size", self.protocol.batch_size)
-            .with("epochs", self.protocol.epochs)
-            .with("learning_rate", self.learning_rate(precision))
+            .with("mini_batches", self.setup.limits.1)
+            .with("learning_rate", self.setup.learning_rate(precision))
     }
 
     fn measure(
@@ -164,34 +156,18 @@ impl Experiment for Taxonomy {
         progress: &mut Progress,
     ) -> Result<Vec<Columns>> {
         // Counting shall not change running statistics: it has a network of its own.
-        let mut counted = self.subject.network(engine, precision, seed)?;
+        let mut counted = self.setup.subject.network(engine, precision, seed)?;
         let mut rows = self.count(&mut counted, 0, f64::NAN)?;
         rows.extend(self.map(&mut counted, 0)?);
-        if self.protocol.epochs == 0 {
-            return Ok(rows);
-        }
-        let protocol = Protocol {
-            data: &self.data,
-            augmentation: &self.augmentation,
-            subject: &self.subject,
-            precision,
-            optimizer: Algorithm::Sgd,
-            kink: MaxPoolKink::default(),
-            seed,
-            data_seed: seed,
-            order: ReductionOrder::Fixed,
-            batch_size: self.protocol.batch_size,
-        };
-        let mut trainer = Trainer::new(engine, protocol)?;
-        let epochs = self.protocol.epochs as u64;
-        let schedule = Schedule::Cosine { t_max: epochs, eta_min: 0.0 };
+        let epochs = self.setup.epochs;
+        let mut trainer = self.setup.trainer(engine, Run::native(precision, seed))?;
         let (total, mut done) = (epochs * trainer.steps(), 0);
         for epoch in 1..=epochs {
-            let learning_rate = schedule.learning_rate(self.learning_rate(&precision), epoch - 1);
-            let row = trainer.epoch(epoch, learning_rate, &mut || {
-                done += 1;
-                progress.tell(done, total)
-            })?;
+            let row =
+                trainer.epoch(epoch, self.setup.learning_rate_at(&precision, epoch - 1), &mut || {
+                    done += 1;
+                    progress.tell(done, total)
+                })?;
             if trainer.ended() {
                 break;
             }
@@ -206,13 +182,6 @@ impl Experiment for Taxonomy {
 
     fn page(records: &[Record]) -> Result<Page> {
         page(records)
-    }
-}
-
-impl Taxonomy {
-    fn learning_rate(&self, precision: &Precision) -> f64 {
-        let published = || published_learning_rate(self.subject.name(), Algorithm::Sgd, precision);
-        self.protocol.learning_rate.unwrap_or_else(published)
     }
 }
 

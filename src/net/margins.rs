@@ -55,16 +55,7 @@ impl Network {
                     let passes = self.passes(before)?;
                     let windows = geometry.windows();
                     let margin = |window: usize| {
-                        let [oh_count, ow_count] = geometry.output;
-                        let (plane, place) = (window / (oh_count * ow_count), window % (oh_count * ow_count));
-                        let (rows, columns) = geometry.window_range(place / ow_count, place % ow_count);
-                        let [height, width] = geometry.input;
-                        let elements = || {
-                            let columns = columns.clone();
-                            rows.clone().flat_map(move |r| {
-                                columns.clone().map(move |c| (plane * height + r) * width + c)
-                            })
-                        };
+                        let elements = || geometry.elements(window).map(|(place, _)| place);
                         let margin = Margin::of(elements().map(|i| values[i]))?;
                         let alive = |i: usize| passes.as_ref().is_none_or(|passes| passes[i]);
                         elements().any(|i| values[i] == margin.max && alive(i)).then_some(margin)

@@ -190,17 +190,8 @@ fn places_of(
     })
 }
 
-/// Flat places, in the pooled tensor, of a window's tied elements.
+/// Places, in the pooled tensor, of a window's tied elements.
 pub(super) fn members(g: &Pool2dGeometry, window: usize, set: &[u8]) -> Vec<usize> {
-    let windows = g.output[0] * g.output[1];
-    let (plane, place) = (window / windows, window % windows);
-    let (oh, ow) = (place / g.output[1], place % g.output[1]);
-    let (kernel, stride, padding) = (g.window.kernel, g.window.stride, g.window.padding);
-    let [height, width] = g.input;
-    let holds = |bit: &usize| set[bit / 8] >> (bit % 8) & 1 != 0;
-    let at = |bit: usize| {
-        let (row, column) = (oh * stride[0] + bit / kernel[1], ow * stride[1] + bit % kernel[1]);
-        (plane * height + row - padding[0]) * width + column - padding[1]
-    };
-    (0..g.window.len()).filter(holds).map(at).collect()
+    let tied = |&(_, bit): &(usize, usize)| set[bit / 8] >> (bit % 8) & 1 != 0;
+    g.elements(window).filter(tied).map(|(place, _)| place).collect()
 }

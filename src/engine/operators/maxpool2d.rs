@@ -96,18 +96,11 @@ impl Engine {
         if let Some(gy) = &gy {
             expect_view("gy", x.dtype(), &geometry.y_shape(), gy)?;
         }
-        let f32_format = Format::new(8, 23)?;
         let values = self.read_values(&x)?;
         let gy = gy.map(|gy| self.read_values(&gy)).transpose()?;
-        let ([height, width], [oh_count, ow_count]) = (geometry.input, geometry.output);
         let mut found = MaxPool2dDiagnosis { windows: geometry.windows() as u64, ..Default::default() };
         for index in 0..geometry.windows() {
-            let (plane, place) = (index / (oh_count * ow_count), index % (oh_count * ow_count));
-            let (rows, columns) = geometry.window_range(place / ow_count, place % ow_count);
-            let elements = || {
-                let row = |r: usize| &values[(plane * height + r) * width..][columns.clone()];
-                rows.clone().flat_map(row).copied()
-            };
+            let elements = || geometry.elements(index).map(|(place, _)| values[place]);
             let Some(margin) = Margin::of(elements()) else {
                 found.nan += 1;
                 continue;
@@ -122,7 +115,7 @@ impl Engine {
             }
             found.predicted_ties_f16 += margin.tie_probability(Format::F16);
             found.predicted_ties_bf16 += margin.tie_probability(Format::BF16);
-            found.predicted_ties_f32 += margin.tie_probability(f32_format);
+            found.predicted_ties_f32 += margin.tie_probability(Format::F32);
         }
         Ok(found)
     }
