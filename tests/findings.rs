@@ -150,6 +150,11 @@ fn coarser_formats_bifurcate_more() {
     };
     let [coarse, half, double] = ["e11m4", "e11m10", "e11m52"].map(accidental);
     assert!(coarse > 4.0 * half && half > 0.0 && double == 0.0, "{coarse} {half} {double}");
+    let rates = outcome.records.iter().map(|r| r.settings.number("learning_rate"));
+    assert!(
+        rates.clone().all(|rate| rate == rates.clone().next().unwrap()),
+        "formats differ in rounding alone"
+    );
     let trained = rows(&outcome, &[("precision", "bf16")]);
     assert_eq!(trained.iter().filter(|row| row.text("row") == "epoch").count(), 1);
 }
@@ -224,6 +229,14 @@ fn a_network_of_ones_own() {
         assert_eq!(own.records[0].settings.text("weights"), "own.safetensors");
         assert_eq!(own.records[0].rows, zoo.records[1].rows, "{name}");
     }
+    // Other weights under the same name are another network: nothing of the first counts as finished.
+    let out = tempfile::tempdir().unwrap();
+    let first = run_in(out.path(), "replay", own.clone(), 0);
+    assert_eq!(run_in(out.path(), "replay", own.clone(), 0).skipped, 1);
+    Network::new(&Engine::cpu(), &graph, DType::F64, 2).unwrap().save(&weights).unwrap();
+    let second = run_in(out.path(), "replay", own.clone(), 0);
+    assert_eq!(second.skipped, 0);
+    assert_ne!(first.records[0].rows, second.records[0].rows);
     let images: Images = synthetic::embedded(8, 8).into();
     let refused = |protocol: Value| {
         let made = lab::find("replay").unwrap().create(protocol.as_object().unwrap(), images.clone());

@@ -13,7 +13,7 @@ use super::gradients::{distance, norm, under};
 use super::journal::Record;
 use super::protocol::{at_most, protocol};
 use super::registry::Images;
-use super::setup::{Chosen, Run, Setup, each_mini_batch};
+use super::setup::{Run, Setup, chosen, each_mini_batch};
 use super::statistics::{Spread, distinct, quantile};
 use crate::dtype::DType;
 use crate::engine::Engine;
@@ -98,17 +98,7 @@ impl Attribution {
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: AttributionProtocol, images: Images) -> Result<Attribution> {
         at_most("seeds", protocol.seeds)?;
-        let chosen = Chosen {
-            network: &protocol.network,
-            weights: &protocol.weights,
-            mini_batches: protocol.mini_batches,
-            epochs: protocol.epochs,
-            limit: protocol.limit,
-            test_limit: protocol.test_limit,
-            batch_size: protocol.batch_size,
-            learning_rate: protocol.learning_rate,
-        };
-        let setup = Setup::new(chosen, images)?;
+        let setup = Setup::new(chosen!(protocol), images)?;
         let betas = protocol.betas.iter().copied().filter(|b| *b != 0.0).collect();
         let protocol = AttributionProtocol { betas, ..protocol };
         for &beta in &protocol.betas {

@@ -11,8 +11,10 @@ use super::experiment::Experiment;
 use super::journal::Record;
 use super::protocol::{at_most, protocol};
 use super::registry::Images;
-use super::setup::{Chosen, Run, Setup, by_seed, each_mini_batch};
+use super::setup::{Chosen, Run, Setup, by_seed, chosen, each_mini_batch};
 use super::statistics::{Spread, distinct};
+use super::trainer::Algorithm;
+use super::training::published_learning_rate;
 use crate::dtype::DType;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -69,17 +71,10 @@ impl Continuum {
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: ContinuumProtocol, images: Images) -> Result<Continuum> {
         at_most("seeds", protocol.seeds)?;
-        let chosen = Chosen {
-            network: &protocol.network,
-            weights: &protocol.weights,
-            mini_batches: protocol.mini_batches,
-            epochs: protocol.epochs,
-            limit: protocol.limit,
-            test_limit: protocol.test_limit,
-            batch_size: protocol.batch_size,
-            learning_rate: protocol.learning_rate,
-        };
-        let setup = Setup::new(chosen, images)?;
+        // One for all formats, which shall differ in rounding alone.
+        let published = || published_learning_rate(&protocol.network, Algorithm::Sgd, &DType::F32.into());
+        let learning_rate = Some(protocol.learning_rate.unwrap_or_else(published));
+        let setup = Setup::new(Chosen { learning_rate, ..chosen!(protocol) }, images)?;
         let fractions = protocol.mantissa_bits.iter().map(|&bits| Format::new(EXPONENT, bits));
         let exponents = protocol.exponent_bits.iter().map(|&bits| Format::new(bits, MANTISSA));
         let mut formats = fractions.chain(exponents).collect::<Result<Vec<_>>>()?;
@@ -113,10 +108,7 @@ impl Experiment for Continuum {
             .with("mantissa_bits", u64::from(format.mantissa_bits()))
             .with("seed", *seed)
             .with("mini_batches", self.setup.limits.1)
-            .with(
-                "learning_rate",
-                self.setup.learning_rate(&Precision::simulated(*format, Rounding::Nearest)),
-            )
+            .with("learning_rate", self.setup.learning_rate(&DType::F32.into()))
     }
 
     fn measure(

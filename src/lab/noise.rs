@@ -11,7 +11,7 @@ use super::experiment::Experiment;
 use super::journal::Record;
 use super::protocol::{at_most, protocol};
 use super::registry::Images;
-use super::setup::{Chosen, Run, Setup};
+use super::setup::{Run, Setup, chosen};
 use super::statistics::{bootstrap, distinct, mean, quantile};
 use crate::dtype::DType;
 use crate::engine::Engine;
@@ -103,17 +103,7 @@ impl Noise {
         for &beta in &protocol.betas {
             MaxPoolKink::beta(beta, protocol.composition).validate()?;
         }
-        let chosen = Chosen {
-            network: &protocol.network,
-            weights: &protocol.weights,
-            mini_batches: protocol.mini_batches,
-            epochs: protocol.epochs,
-            limit: protocol.limit,
-            test_limit: protocol.test_limit,
-            batch_size: protocol.batch_size,
-            learning_rate: protocol.learning_rate,
-        };
-        let setup = Setup::new(chosen, images)?;
+        let setup = Setup::new(chosen!(protocol), images)?;
         Ok(Noise { setup, protocol })
     }
 

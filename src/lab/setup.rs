@@ -87,6 +87,23 @@ pub(super) struct Chosen<'a> {
     pub learning_rate: Option<f64>,
 }
 
+/// [`Chosen`] of a protocol that has all its fields.
+macro_rules! chosen {
+    ($protocol:expr) => {
+        $crate::lab::setup::Chosen {
+            network: &$protocol.network,
+            weights: &$protocol.weights,
+            mini_batches: $protocol.mini_batches,
+            epochs: $protocol.epochs,
+            limit: $protocol.limit,
+            test_limit: $protocol.test_limit,
+            batch_size: $protocol.batch_size,
+            learning_rate: $protocol.learning_rate,
+        }
+    };
+}
+pub(super) use chosen;
+
 /// A network, the images on which it is measured and trained, and how: SGD with momentum 0.9 and weight decay 5e-4, the
 /// learning rate along a cosine to 0.
 #[derive(Debug, Clone)]

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use flate2::Crc;
+
 use super::columns::Columns;
 use crate::data::Dataset;
 use crate::engine::Engine;
@@ -17,6 +19,8 @@ pub struct Subject {
     graph: Graph,
     initialization: Initialization,
     weights: Option<PathBuf>,
+    /// Of the files that it comes from: another network may get their names.
+    fingerprint: Option<u32>,
 }
 
 impl Subject {
@@ -28,6 +32,7 @@ impl Subject {
             graph: zoo::by_name(name, &options)?,
             initialization: zoo::published_initialization(name, Default::default())?,
             weights: None,
+            fingerprint: None,
         })
     }
 
@@ -38,8 +43,13 @@ impl Subject {
     /// [`Error::Shape`] where the images are none that it takes, or the classes too many.
     pub fn new(network: &str, weights: Option<&str>, data: &Dataset) -> Result<Subject> {
         let weights = weights.map(PathBuf::from);
+        let mut crc = Crc::new();
+        if let Some(path) = &weights {
+            crc.update(&fs::read(path).map_err(|e| Error::io(path, e))?);
+        }
         if !network.ends_with(".json") {
-            return Ok(Subject { weights, ..Subject::of_zoo(network, data)? });
+            let fingerprint = weights.is_some().then(|| crc.sum());
+            return Ok(Subject { weights, fingerprint, ..Subject::of_zoo(network, data)? });
         }
         let path = Path::new(network);
         let text = fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
@@ -54,8 +64,10 @@ impl Subject {
             let expected = format!("an output of [{}] or more for {network}", data.classes);
             return Err(Error::shape("network", expected, graph.output_shape()));
         }
+        crc.update(graph.to_json().as_bytes());
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Subject { name, graph, initialization: Initialization::default(), weights })
+        let (initialization, fingerprint) = (Initialization::default(), Some(crc.sum()));
+        Ok(Subject { name, graph, initialization, weights, fingerprint })
     }
 
     /// As tables call it.
@@ -63,10 +75,13 @@ impl Subject {
         &self.name
     }
 
-    /// Columns that tell it from others: its name, and the file of its weights where there is one.
+    /// Columns that tell it from others: its name, the file of its weights, and a fingerprint of what its files hold.
     pub fn settings(&self) -> Columns {
         let file = self.weights.as_deref().and_then(Path::file_name).unwrap_or_default();
-        Columns::new().with("network", self.name()).with("weights", file.to_string_lossy().into_owned())
+        Columns::new()
+            .with("network", self.name())
+            .with("weights", file.to_string_lossy().into_owned())
+            .with("fingerprint", self.fingerprint.map_or(String::new(), |crc| format!("{crc:08x}")))
     }
 
     /// With other initial weights than the published ones.

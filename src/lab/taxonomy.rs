@@ -9,7 +9,7 @@ use super::experiment::Experiment;
 use super::journal::Record;
 use super::protocol::{at_most, protocol};
 use super::registry::Images;
-use super::setup::{Chosen, Run, Setup, by_seed, each_mini_batch};
+use super::setup::{Run, Setup, by_seed, chosen, each_mini_batch};
 use super::statistics::distinct;
 use super::ties::{grey, read_grey};
 use crate::dtype::DType;
@@ -60,17 +60,7 @@ impl Taxonomy {
     /// a network that is not known, or does not fit the images.
     pub fn create(protocol: TaxonomyProtocol, images: Images) -> Result<Taxonomy> {
         at_most("seeds", protocol.seeds)?;
-        let chosen = Chosen {
-            network: &protocol.network,
-            weights: &protocol.weights,
-            mini_batches: protocol.mini_batches,
-            epochs: protocol.epochs,
-            limit: protocol.limit,
-            test_limit: protocol.test_limit,
-            batch_size: protocol.batch_size,
-            learning_rate: protocol.learning_rate,
-        };
-        let setup = Setup::new(chosen, images)?;
+        let setup = Setup::new(chosen!(protocol), images)?;
         Ok(Taxonomy { setup, protocol })
     }
 
