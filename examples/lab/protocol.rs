@@ -36,7 +36,12 @@ pub fn options(entry: &'static Entry) -> Vec<Arg> {
     };
     let mut options: Vec<Arg> = entry.fields.iter().map(option).collect();
     if small != published {
-        options.push(Arg::new(FULL).long(FULL).help("The published size").action(ArgAction::SetTrue));
+        options.push(
+            Arg::new(FULL)
+                .long(FULL)
+                .help("The published size; where nothing is published, a large one")
+                .action(ArgAction::SetTrue),
+        );
     }
     options
 }

@@ -104,7 +104,7 @@ struct Args {
     /// beta of every max pooling: 0 is PyTorch's Jacobian, 1 the one of least norm
     #[arg(long, default_value_t = 0.0, value_name = "X", allow_negative_numbers = true)]
     beta: f64,
-    /// How beta is evaluated: coupled, split or exact
+    /// How beta is evaluated: coupled, split, exact or forward
     #[arg(long, default_value = "exact", value_name = "NAME")]
     composition: Composition,
     /// ReLU'(0)

@@ -34,7 +34,7 @@ protocol! {
         precisions: Vec<DType> = vec![DType::F32];
         /// beta of each copy; the first is what the others are compared with
         betas: Vec<f64> = vec![0.0, 0.0, 1.0, 10.0, 100.0, 1000.0, 10000.0];
-        /// How beta is evaluated: coupled (as published), split, exact
+        /// How beta is evaluated: coupled (as published), split, exact, forward
         composition: Composition = Composition::Coupled;
         /// Initialisations
         seeds: u64 = 1;

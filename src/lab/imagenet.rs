@@ -40,7 +40,7 @@ protocol! {
         network: String = "resnet50_bn".into();
         /// Arithmetic: 16, 32, 64, mixed
         precision: Precision = Precision::MIXED;
-        /// How beta is evaluated: coupled (as published), split, exact
+        /// How beta is evaluated: coupled (as published), split, exact, forward
         composition: Composition = Composition::Coupled;
         /// beta of the Jacobian: 0 is native, 1 minimal
         betas: Vec<f64> = vec![0.0, 1000.0], full: vec![0.0, 1.0, 10.0, 100.0, 1000.0];

@@ -39,7 +39,7 @@ protocol! {
         precisions: Vec<Precision> = vec![DType::F16.into(), DType::F32.into(), Precision::MIXED];
         /// sgd (momentum 0.9, weight decay 5e-4), adam
         optimizers: Vec<Algorithm> = vec![Algorithm::Sgd];
-        /// How beta is evaluated: coupled (as published), split, exact
+        /// How beta is evaluated: coupled (as published), split, exact, forward
         compositions: Vec<Composition> = vec![Composition::Coupled];
         /// beta of the Jacobian: 0 is native, 1 minimal
         betas: Vec<f64> = vec![0.0, 1.0, 10.0, 100.0, 1000.0, 10000.0];
