@@ -46,7 +46,11 @@ fn the_coupled_forward_pass_overflows() {
         let mut network = lenet(&engine, DType::F16, 1e6);
         let found = first(&mut network, sgd(0.01), 1).unwrap();
         assert_eq!((found.pass, found.layer.as_str()), (Pass::Forward, "features.2"), "{name}: {found}");
-        assert_eq!((found.operator, found.tensor.as_str()), ("maxpool2d_forward", "output"), "{found}");
+        assert_eq!(
+            (found.operator.as_str(), found.tensor.as_str()),
+            ("maxpool2d_forward", "output"),
+            "{found}"
+        );
         let all = network.non_finite().unwrap();
         assert!(all.iter().any(|f| f.pass == Pass::Loss && f.lasts()), "{name}: {all:?}");
         assert!(all.last().unwrap().pass == Pass::Optimizer, "{name}: the weights too");
@@ -74,7 +78,7 @@ fn adam_divides_zero_by_zero_in_16_bits() {
     let mut network = lenet(&Engine::cpu(), DType::F16, 0.0);
     // PyTorch's eps, 1e-8, is 0 in f16.
     let found = first(&mut network, AdamOptions::default(), 1).unwrap();
-    assert_eq!((found.pass, found.operator), (Pass::Optimizer, "adam"), "{found}");
+    assert_eq!((found.pass, found.operator.as_str()), (Pass::Optimizer, "adam"), "{found}");
     assert_eq!((found.tensor.as_str(), found.layer.as_str()), ("parameter", "features.0.weight"));
     assert!(found.cause.contains("rounds to 0"), "{found}");
     let mut network = lenet(&Engine::cpu(), DType::F16, 0.0);
@@ -123,7 +127,12 @@ fn running_statistics_keep_what_a_skipped_step_made() {
     let options = OptimizerOptions { grad_scaler: Some(GradScaler::default()), ..sgd(0.01).into() };
     first(&mut network, options, 1).unwrap();
     let all = network.non_finite().unwrap();
-    assert_eq!((all[0].operator, all[0].layer.as_str()), ("maxpool2d_forward", "features.2"), "{}", all[0]);
+    assert_eq!(
+        (all[0].operator.as_str(), all[0].layer.as_str()),
+        ("maxpool2d_forward", "features.2"),
+        "{}",
+        all[0]
+    );
     let kept = all.iter().find(|f| f.pass == Pass::Forward && f.lasts()).unwrap();
     assert_eq!(kept.tensor, "features.3.running_mean", "{kept}");
     assert!(all.iter().all(|f| f.pass != Pass::Optimizer), "it was skipped");
@@ -139,7 +148,11 @@ fn what_a_step_begins_with_is_told_from_what_it_makes() {
         let bad = Tensor::from_f64(DType::F32, x.shape(), &values).unwrap();
         network.loss_and_gradients(bad.view(), &labels).unwrap();
         let found = network.non_finite().unwrap()[0].clone();
-        assert_eq!((found.operator, found.tensor.as_str(), found.element), ("input", "x", 900), "{name}");
+        assert_eq!(
+            (found.operator.as_str(), found.tensor.as_str(), found.element),
+            ("input", "x", 900),
+            "{name}"
+        );
         assert_eq!(found.value, f64::NEG_INFINITY);
 
         network.loss_and_gradients(x.view(), &labels).unwrap();
@@ -165,7 +178,11 @@ fn a_step_too_long_ends_in_an_overflow() {
     let half = Precision::simulated(Format::F16, Rounding::Nearest);
     let mut network = lenet(&Engine::cpu(), half, 1e6);
     let found = first(&mut network, sgd(0.01), 1).unwrap();
-    assert_eq!((found.operator, found.layer.as_str()), ("maxpool2d_backward", "features.2"), "{found}");
+    assert_eq!(
+        (found.operator.as_str(), found.layer.as_str()),
+        ("maxpool2d_backward", "features.2"),
+        "{found}"
+    );
     assert!(found.cause.contains("simulated format"), "{found}");
 }
 

@@ -151,12 +151,23 @@ impl Display {
 
 /// What tells units apart, in short.
 fn name(settings: &Columns) -> String {
-    const SHOWN: [&str; 10] =
-        ["network", "batch_size", "precision", "order", "program", "beta", "optimizer", "seed", "slice", "t"];
+    const SHOWN: [&str; 11] = [
+        "network",
+        "batch_size",
+        "precision",
+        "order",
+        "program",
+        "composition",
+        "beta",
+        "optimizer",
+        "seed",
+        "slice",
+        "t",
+    ];
     let shown = settings.iter().filter(|(name, _)| SHOWN.contains(name));
     let parts: Vec<String> = shown
         .map(|(name, value)| match name {
-            "network" | "order" | "program" | "optimizer" | "slice" => value.to_string(),
+            "network" | "order" | "program" | "composition" | "optimizer" | "slice" => value.to_string(),
             "precision" => match value {
                 Value::Text(name) => name.clone(),
                 bits => format!("{bits} bits"),

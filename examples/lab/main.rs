@@ -16,9 +16,13 @@ use conduct::{Common, Result, conduct};
 const ABOUT: &str = "Experiments on what automatic differentiation computes at kinks, one command each.
 
 E1 to E9 reproduce R. Boustany, \"On the numerical reliability of nonsmooth autodiff: a MaxPool case study\" (TMLR 2024); E10 to
-E17 go beyond it. The defaults finish in minutes on two cores; --full takes the published size.";
+E17 go beyond it; reliability is the place to begin. The defaults finish in minutes on two cores; --full takes the published size.";
 
 const AFTER: &str = "Examples:
+  lab reliability                               72 short runs on drawn digits: where training breaks, and why
+  lab reliability --beta 0,1000 --seeds 1       a first look: 8 runs, some ten seconds
+  lab reliability --data mnist --epochs 3 --learning-rate 0.0233 --precision 16 --composition coupled,split,exact
+                                                the README's table
   lab zero-program                              E1: a derivative of -1.5 for a program that is 0 everywhere
   lab ties --data mnist --image 0,7             E2: the windows that tie, drawn over two digits
   lab thresholds --data mnist                   E3: where noise ends, from many initialisations

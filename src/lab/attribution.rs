@@ -8,6 +8,7 @@
 //! native is the choice, split - exact is compensation, forward - native the error of the forward pass. Then each of them trains.
 
 use super::columns::Columns;
+use super::course::reason;
 use super::experiment::Experiment;
 use super::gradients::{distance, norm, under};
 use super::journal::Record;
@@ -272,12 +273,9 @@ impl Ended {
             return None;
         }
         let accuracy: Vec<f64> = last.iter().map(|row| 100.0 * row.number("test_accuracy")).collect();
-        let diverged: Vec<_> = last.iter().filter(|row| row.number("diverged") == 1.0).collect();
-        let cause = diverged.first().map_or(String::new(), |row| match row.text("non_finite") {
-            cause if cause.is_empty() => "all values finite: the loss rose".into(),
-            cause => format!("step {}: {cause}", row.text("non_finite_step")),
-        });
-        Some(Ended { accuracy: Spread::of(&accuracy), diverged: diverged.len(), cause })
+        let reasons: Vec<String> = last.iter().copied().filter_map(reason).collect();
+        let (diverged, cause) = (reasons.len(), reasons.into_iter().next().unwrap_or_default());
+        Some(Ended { accuracy: Spread::of(&accuracy), diverged, cause })
     }
 
     fn harm(&self, native: &Ended) -> Harm {

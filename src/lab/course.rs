@@ -1,6 +1,9 @@
-//! Whether a training run has diverged.
+//! Whether a training run has diverged, and why.
 
-/// What the losses of a run have done so far.
+use super::columns::Columns;
+use crate::net::{NonFinite, Pass};
+
+/// What the losses of a run, and the values that were not finite, have done so far.
 pub(super) struct Course {
     classes: usize,
     /// The lowest mean training loss of an epoch; at the start the loss of guessing.
@@ -11,11 +14,47 @@ pub(super) struct Course {
     pub ended: bool,
     /// A loss was not finite.
     lost: bool,
+    /// Where the first value that was not finite and lasted arose, and the step, from 1 on.
+    cause: Option<(String, u64)>,
+    /// The same of a step that was skipped with its loss.
+    skipped_cause: Option<(String, u64)>,
 }
 
 impl Course {
     pub fn new(classes: usize) -> Course {
-        Course { classes, lowest: libm::log(classes as f64), risen: false, ended: false, lost: false }
+        let lowest = libm::log(classes as f64);
+        let (cause, skipped_cause) = (None, None);
+        Course { classes, lowest, risen: false, ended: false, lost: false, cause, skipped_cause }
+    }
+
+    /// Nothing further has to be looked for.
+    pub fn has_cause(&self) -> bool {
+        self.cause.is_some()
+    }
+
+    /// Hears what a step, counted from 1 on, found that is not finite, and whether the loss scaler skipped it.
+    pub fn found(&mut self, found: &[NonFinite], step: u64, skipped: bool) {
+        let Some(first) = found.first().filter(|_| !self.has_cause()) else { return };
+        let cause = || Some((first.to_string(), step));
+        // The loss of a skipped step is lost with it.
+        let lost = |f: &&NonFinite| skipped && f.pass == Pass::Loss;
+        if found.iter().filter(|f| !lost(f)).any(NonFinite::lasts) {
+            self.cause = cause();
+        } else if found.iter().any(NonFinite::lasts) && self.skipped_cause.is_none() {
+            self.skipped_cause = cause();
+        }
+    }
+
+    /// Hears that all steps of an epoch were skipped with their losses: what they found is the cause.
+    pub fn all_skipped(&mut self) {
+        self.cause = self.cause.take().or(self.skipped_cause.take());
+    }
+
+    /// The columns of a row that say where the first value that was not finite and lasted arose, and the step; empty and 0
+    /// where there was none.
+    pub fn cause(&self) -> Columns {
+        let (cause, step) = self.cause.clone().unwrap_or_default();
+        Columns::new().with("non_finite", cause).with("non_finite_step", step)
     }
 
     /// Whether the run has diverged by the end of an epoch, which follows those given before.
@@ -26,6 +65,18 @@ impl Course {
         self.lowest = self.lowest.min(train_loss);
         self.lost || self.risen && untrained(test_accuracy, self.classes)
     }
+}
+
+/// Why a run whose last row is given diverged; nothing where it did not.
+pub(super) fn reason(last: &Columns) -> Option<String> {
+    if last.number("diverged") != 1.0 {
+        return None;
+    }
+    let cause = last.text("non_finite");
+    Some(match cause.is_empty() {
+        true => "all values finite: the loss rose".into(),
+        false => format!("step {}: {cause}", last.number("non_finite_step")),
+    })
 }
 
 /// Below twice the accuracy of guessing.

@@ -4,16 +4,18 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::columns::Columns;
 use super::journal::{Journal, Record};
+use super::statistics::distinct;
 use super::table::column_names;
 use crate::data::Split;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::report::page::{Page, render};
+use crate::report::utc;
 use crate::whole_file;
 
 /// An experiment with its protocol chosen: a list of units, each of which is measured by itself.
@@ -119,6 +121,29 @@ pub(super) fn split_settings(data: &Split) -> Columns {
         .with("test_images", test.len())
 }
 
+/// The page of results, with the settings that all of them share, and what they were computed with.
+pub(super) fn page_of(page: fn(&[Record]) -> Result<Page>, records: &[Record]) -> Result<Page> {
+    const PROVENANCE: [&str; 4] = ["version", "engine", "adapter", "data"];
+    let different = |name: &str| -> Vec<String> {
+        let mut values = distinct(records.iter().map(|r| r.settings.text(name)));
+        values.retain(|value| !value.is_empty());
+        values
+    };
+    let named = |name: &str, value: String| (name.replace('_', " "), value);
+    let shared = |name: &str| different(name).len() == 1 && !PROVENANCE.contains(&name);
+    let names = distinct(records.iter().flat_map(|r| r.settings.iter()).map(|(name, _)| name));
+    let settings =
+        names.into_iter().filter(|name| shared(name)).map(|name| named(name, different(name).concat()));
+    let made = PROVENANCE.iter().map(|name| named(name, different(name).join(", ")));
+    let seconds = records.iter().map(|r| r.seconds).sum::<f64>();
+    let time = [("time", format!("{seconds:.0} s in all")), ("written", utc(SystemTime::now()))];
+    let mut page = page(records)?;
+    page.settings = settings.collect();
+    page.provenance = made.chain(time.map(|(name, value)| named(name, value))).collect();
+    page.provenance.retain(|(_, value)| !value.is_empty());
+    Ok(page)
+}
+
 /// Measures the units that have not finished yet, and writes `results.csv`, `results.jsonl`, `report.html` and the
 /// pictures `plots/*.svg` of all that have, those of other shards in the same folder too.
 ///
@@ -207,7 +232,7 @@ fn measure_all<E: Experiment>(
     if outcome.records.is_empty() {
         return Ok((outcome, None));
     }
-    let mut page = E::page(&outcome.records)?;
+    let mut page = page_of(E::page, &outcome.records)?;
     if outcome.missing() > 0 {
         let missing = format!("{} of {} units have not finished yet.", outcome.missing(), outcome.units);
         page.verdict.push(missing);

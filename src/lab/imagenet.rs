@@ -9,7 +9,7 @@ use std::iter;
 use std::sync::Arc;
 
 use super::columns::Columns;
-use super::course::Course;
+use super::course::{Course, reason};
 use super::experiment::{Experiment, common_settings, split_settings};
 use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
@@ -174,6 +174,7 @@ impl<X: Exchange> ImageNet<X> {
         let options = NetworkOptions { precision: self.precision, seed: unit.seed, initialization };
         let mut network = Network::with_options(engine, &graph, &options)?;
         network.set_kink(None, Kink::MaxPool(MaxPoolKink::beta(unit.beta, self.composition)))?;
+        network.watch_non_finite()?;
         let sgd = SgdOptions {
             learning_rate: self.learning_rate,
             momentum: 0.9,
@@ -255,6 +256,7 @@ impl<X: Exchange> ImageNet<X> {
                 let report = parallel.step(&mut network, &mut optimizer, batch.len(), own)?;
                 skipped += u64::from(report.step.skipped);
                 done += 1;
+                course.found(&report.non_finite, done, report.step.skipped);
                 // As in E6: what is not finite does not count where the loss scaler skips the step.
                 let finite = report.loss.is_finite();
                 if finite || !report.step.skipped {
@@ -263,6 +265,9 @@ impl<X: Exchange> ImageNet<X> {
                 let ended = !finite && !report.step.skipped;
                 if !ended && (step + 1) % interval != 0 && step + 1 != steps {
                     continue;
+                }
+                if count == 0 {
+                    course.all_skipped();
                 }
                 let train_loss = sum / f64::from(count);
                 let (test_loss, accuracy) = self.test(&mut network)?;
@@ -276,6 +281,7 @@ impl<X: Exchange> ImageNet<X> {
                         .with("test_accuracy", accuracy)
                         .with("skipped_steps", skipped)
                         .with("diverged", diverged)
+                        .and(&course.cause())
                         .with("weights", format!("{:016x}", network.fingerprint()?)),
                 );
                 (sum, count, skipped) = (0.0, 0, 0);
@@ -348,7 +354,8 @@ fn page(records: &[Record]) -> Result<Page> {
         let spread = accuracy(&here);
         let total = |name| here.iter().flat_map(|r| &r.rows).map(|row| row.number(name)).sum::<f64>();
         let last = || here.iter().filter_map(|r| r.rows.last());
-        let diverged = last().filter(|row| row.number("diverged") == 1.0).count();
+        let reasons: Vec<String> = last().filter_map(reason).collect();
+        let diverged = reasons.len();
         let published = theirs.iter().find(|p| p.dataset == "imagenet" && p.beta == beta);
         let weights: Vec<String> = last().map(|row| row.text("weights")).collect();
         rows.push(vec![
@@ -366,6 +373,7 @@ fn page(records: &[Record]) -> Result<Page> {
             Cell::from(spread.count.to_string()),
             Cell::from(format!("{}", total("skipped_steps"))),
             Cell::from(published.map_or("-".into(), |p| format!("{:.2}", 100.0 * p.test_accuracy))),
+            Cell::from(reasons.into_iter().next().unwrap_or_default()),
             Cell::from(weights.join(" ")),
         ]);
         let epochs = distinct(here.iter().flat_map(|r| &r.rows).map(|row| row.number("epoch")));
@@ -411,6 +419,7 @@ fn page(records: &[Record]) -> Result<Page> {
         "seeds",
         "steps skipped",
         "published on ImageNet, %",
+        "why the first of the diverged runs did",
         "weights",
     ];
     let text = |name| first.text(name);

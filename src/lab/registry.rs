@@ -16,6 +16,7 @@ use super::learning_rate::LearningRate;
 use super::margins::MarginsExperiment;
 use super::noise::Noise;
 use super::protocol::{self, Field, Protocol};
+use super::reliability::Reliability;
 use super::relu::Relu;
 use super::replay::Replay;
 use super::slices::Slices;
@@ -33,6 +34,11 @@ use crate::report::page::Page;
 /// All experiments. A new one is a file of this module and a line here.
 pub static EXPERIMENTS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
+        Entry::new(
+            "reliability",
+            "Accuracy for each beta, composition and precision, and what stops training: the choice at ties, or the arithmetic",
+            Reliability::create,
+        ),
         Entry::new(
             "zero_program",
             "E1: programs for zero, and the derivatives that reverse mode computes for them",
@@ -347,7 +353,13 @@ mod tests {
         let full_imagenet = json!({
             "betas": [0.0, 1.0, 10.0, 100.0, 1000.0], "epochs": 80, "measurements": 1, "batch_size": 512, "learning_rate": 0.1,
         });
+        let reliability = json!({
+            "network": "lenet5", "weights": null, "precisions": ["f16", "f32"], "compositions": ["coupled", "exact"],
+            "betas": [0.0, 1.0, 10.0, 100.0, 1000.0, 10000.0], "seeds": 3, "epochs": 5, "limit": null, "test_limit": null,
+            "batch_size": 128, "learning_rate": 0.05,
+        });
         let expected = [
+            ("reliability", reliability, json!({"epochs": 20})),
             ("imagenet", imagenet, full_imagenet),
             ("zero_program", zero_program, json!({})),
             ("ties", ties, json!({})),
@@ -389,7 +401,7 @@ mod tests {
 
     #[test]
     fn wrong_ones_say_why() {
-        let known = "known: zero_program, ties, thresholds, relu_thresholds, norm_pool, volume, drift, training, learning_rate, imagenet, relu, attribution, taxonomy, replay, noise, continuum, margins, conventions, slices";
+        let known = "known: reliability, zero_program, ties, thresholds, relu_thresholds, norm_pool, volume, drift, training, learning_rate, imagenet, relu, attribution, taxonomy, replay, noise, continuum, margins, conventions, slices";
         assert_eq!(message("zero", "{}", digits()), format!("no experiment named `zero`; {known}"));
         assert!(message("zero_program", "{}", digits()).contains("`train`: expected no images"));
         for name in ["volume", "drift", "training"] {
@@ -402,6 +414,9 @@ mod tests {
             ("relu", r#"{"batch_size": 0}"#, "argument `batch_size`: expected at least 1, got 0"),
             ("relu", r#"{"seeds": 1000001}"#, "argument `seeds`: expected at most 1000000, got 1000001"),
             ("relu", r#"{"layers": [2, 0]}"#, "argument `layers`: expected at least 1, got 0"),
+            ("reliability", r#"{"epochs": 0}"#, "argument `epochs`: expected at least 1, got 0"),
+            ("reliability", r#"{"betas": []}"#, "argument `betas`: expected at least one, got none"),
+            ("reliability", r#"{"learning_rate": -1}"#, "argument `learning_rate`: expected"),
             ("drift", r#"{"betas": []}"#, "argument `betas`: expected at least one, got none"),
             ("training", r#"{"networks": ["lenet6"]}"#, "no network named `lenet6`"),
             (

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::experiment::{REPORT, write_drawings};
+use super::experiment::{REPORT, page_of, write_drawings};
 use super::journal::{Record, read_records};
 use super::registry::{EXPERIMENTS, find};
 use super::statistics::distinct;
@@ -34,7 +34,7 @@ pub fn report(paths: &[PathBuf], out: &Path, title: &str) -> Result<PathBuf> {
         let of_name = || records.iter().filter(|r| r.settings.text("experiment") == entry.name);
         for group in distinct(of_name().map(key)) {
             let group: Vec<Record> = of_name().filter(|r| key(r) == group).cloned().collect();
-            pages.push((entry.page)(&group)?);
+            pages.push(page_of(entry.page, &group)?);
         }
     }
     fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;

@@ -10,7 +10,7 @@ use super::trainer::{Algorithm, Protocol, Trainer};
 use super::training::published_learning_rate;
 use crate::data::{Augmentation, Batches, Dataset, Split};
 use crate::dtype::DType;
-use crate::engine::Engine;
+use crate::engine::{Engine, SgdOptions};
 use crate::error::Result;
 use crate::kink::MaxPoolKink;
 use crate::precision::{Precision, ReductionOrder};
@@ -140,6 +140,9 @@ impl Run {
 impl Setup {
     /// On drawn digits where there are no images.
     pub fn new(chosen: Chosen, images: Images) -> Result<Setup> {
+        if let Some(learning_rate) = chosen.learning_rate {
+            SgdOptions { learning_rate, ..Default::default() }.validate()?;
+        }
         let data = images.or_drawn(chosen.limit, chosen.test_limit)?;
         Ok(Setup {
             augmentation: published_augmentation(&data.train),

@@ -11,7 +11,7 @@ use crate::data::{Augmentation, Split};
 use crate::engine::{AdamOptions, Engine, SgdOptions};
 use crate::error::{Error, Result};
 use crate::kink::{Kink, MaxPoolKink};
-use crate::net::{Network, NonFinite, Pass};
+use crate::net::Network;
 use crate::precision::{Precision, ReductionOrder};
 use crate::progress::Progress;
 use crate::train::{GradScaler, Optimizer, OptimizerOptions};
@@ -68,10 +68,6 @@ pub(super) struct Trainer<'a> {
     network: Network,
     optimizer: Optimizer,
     course: Course,
-    /// Where the first value that was not finite and lasted arose, and the step, from 1 on.
-    cause: Option<(String, u64)>,
-    /// The same of a step that was skipped with its loss.
-    skipped_cause: Option<(String, u64)>,
 }
 
 impl<'a> Trainer<'a> {
@@ -89,7 +85,7 @@ impl<'a> Trainer<'a> {
         let grad_scaler = precision.is_mixed().then(GradScaler::default);
         let optimizer = Optimizer::new(&mut network, OptimizerOptions { grad_scaler, ..options })?;
         let course = Course::new(data.classes);
-        Ok(Trainer { protocol, network, optimizer, course, cause: None, skipped_cause: None })
+        Ok(Trainer { protocol, network, optimizer, course })
     }
 
     /// The network as it is now.
@@ -145,14 +141,9 @@ impl<'a> Trainer<'a> {
                 data.train.augmented_batch(&indices, precision.storage, augmentation, seed, epoch)?;
             let report = self.optimizer.train_step(&mut self.network, x.view(), &labels)?;
             let loss = self.network.loss()?;
-            let found = if self.cause.is_none() { self.network.non_finite()? } else { Vec::new() };
-            let cause = || Some((found[0].to_string(), (epoch - 1) * self.steps() + step));
-            // The loss of a skipped step is lost with it.
-            let lost = |f: &&NonFinite| report.skipped && f.pass == Pass::Loss;
-            if found.iter().filter(|f| !lost(f)).any(NonFinite::lasts) {
-                self.cause = cause();
-            } else if found.iter().any(NonFinite::lasts) && self.skipped_cause.is_none() {
-                self.skipped_cause = cause();
+            if !self.course.has_cause() {
+                let step = (epoch - 1) * self.steps() + step;
+                self.course.found(&self.network.non_finite()?, step, report.skipped);
             }
             tell()?;
             skipped += u64::from(report.skipped);
@@ -164,12 +155,11 @@ impl<'a> Trainer<'a> {
             }
         }
         if batches == 0 {
-            self.cause = self.cause.take().or(self.skipped_cause.take());
+            self.course.all_skipped();
         }
         let train_loss = sum / f64::from(batches);
         let (test_loss, accuracy) = test(&mut self.network, &data.test, batch_size)?;
         let diverged = self.course.diverged(train_loss, test_loss, accuracy);
-        let (cause, step) = self.cause.clone().unwrap_or_default();
         Ok(Columns::new()
             .with("epoch", epoch)
             .with("train_loss", train_loss)
@@ -177,7 +167,6 @@ impl<'a> Trainer<'a> {
             .with("test_accuracy", accuracy)
             .with("skipped_steps", skipped)
             .with("diverged", diverged)
-            .with("non_finite", cause)
-            .with("non_finite_step", step))
+            .and(&self.course.cause()))
     }
 }

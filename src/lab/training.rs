@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::augmentation::published_augmentation;
 use super::columns::Columns;
+use super::course::reason;
 use super::experiment::{Experiment, common_settings, split_settings};
 use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
@@ -261,8 +262,8 @@ struct Group {
     beta: f64,
     accuracy: Spread,
     diverged: usize,
-    /// Of those that diverged: where the first value that is not finite arose, and in which step.
-    cause: Option<(String, u64)>,
+    /// Why the first of those that diverged did; empty where none did.
+    cause: String,
     published: Option<Published>,
 }
 
@@ -271,7 +272,7 @@ impl Group {
         let s = &records[0].settings;
         let last = || records.iter().filter_map(|r| r.rows.last());
         let accuracies: Vec<f64> = last().map(|row| 100.0 * row.number("test_accuracy")).collect();
-        let diverged = last().filter(|row| row.number("diverged") == 1.0);
+        let reasons: Vec<String> = last().filter_map(reason).collect();
         let (network, optimizer, beta) = (s.text("network"), s.text("optimizer"), s.number("beta"));
         let (bits, composition) = (s.number("bits") as u32, s.text("composition"));
         // "svhn (extra)" is what was trained on.
@@ -291,11 +292,8 @@ impl Group {
             composition,
             beta,
             accuracy: Spread::of(&accuracies),
-            diverged: diverged.clone().count(),
-            cause: diverged
-                .clone()
-                .next()
-                .map(|row| (row.text("non_finite"), row.number("non_finite_step") as u64)),
+            diverged: reasons.len(),
+            cause: reasons.into_iter().next().unwrap_or_default(),
         }
     }
 
@@ -303,15 +301,6 @@ impl Group {
     fn agrees(&self) -> Option<bool> {
         let published = self.published.as_ref()?;
         Some((published.diverged > 0.5) == (2 * self.diverged > self.accuracy.count))
-    }
-
-    /// Why runs diverged; empty where none did.
-    fn reason(&self) -> String {
-        match &self.cause {
-            None => String::new(),
-            Some((cause, _)) if cause.is_empty() => "all values finite: the loss rose".into(),
-            Some((cause, step)) => format!("step {step}: {cause}"),
-        }
     }
 
     fn precision(&self) -> String {
@@ -367,7 +356,7 @@ fn page(records: &[Record]) -> Result<Page> {
             accuracy,
             theirs,
             Cell::from(agrees.to_string()),
-            Cell::from(g.reason()),
+            Cell::from(g.cause.clone()),
         ]
     };
     let head = [

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::network::{Network, Stored};
 use crate::dtype::DType;
 use crate::engine::op::{BufferId, Call, Op, OptimizerSettings, Settings};
@@ -13,7 +15,8 @@ use crate::error::Result;
 use crate::kink::MaxPoolJacobian;
 
 /// A part of a training step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pass {
     /// From the input to the logits.
     Forward,
@@ -37,19 +40,20 @@ impl fmt::Display for Pass {
 }
 
 /// The first value of a tensor that is NaN or infinite.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NonFinite {
     /// The part of the step.
     pub pass: Pass,
     /// The layer; "loss", or for the optimizer the parameter.
     pub layer: String,
     /// The operator that made it, as profiles call it; "input" for what the step began with.
-    pub operator: &'static str,
+    pub operator: String,
     /// The tensor that holds it: a parameter by its name, "gradient of" one, "output", or "gradient of the input".
     pub tensor: String,
     /// Its place in the tensor, in row-major order.
     pub element: usize,
-    /// NaN, infinity or -infinity.
+    /// NaN, infinity or -infinity; a text in JSON, which has no such numbers.
+    #[serde(with = "text")]
     pub value: f64,
     /// How it arose, if all that the operator read was finite.
     pub cause: String,
@@ -64,6 +68,20 @@ impl NonFinite {
             Pass::Backward => false,
             Pass::Optimizer => true,
         }
+    }
+}
+
+/// A number as Rust prints and reads it.
+mod text {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -137,6 +155,11 @@ impl Network {
         Ok(())
     }
 
+    /// Whether [`Network::watch_non_finite`] was called.
+    pub(crate) fn watches_non_finite(&self) -> bool {
+        self.watch.is_some()
+    }
+
     /// The tensors of the last training step, or [`Network::loss_and_gradients`], that hold a value that is not finite, in
     /// the order in which they were computed: the first is where it arose. Empty where [`Network::watch_non_finite`] was
     /// not called before.
@@ -185,7 +208,7 @@ impl Network {
             _ => (output.op.name(), tensor),
         };
         let cause = cause(output, value, &self.settings);
-        NonFinite { pass, layer, operator, tensor, element, value, cause }
+        NonFinite { pass, layer, operator: operator.into(), tensor, element, value, cause }
     }
 
     /// What a forward pass of `batch` samples begins with: x, and every parameter and buffer.
@@ -262,7 +285,9 @@ impl Network {
 
     /// A step goes on with this program.
     pub(super) fn step_goes_on(&mut self, program: ProgramId) {
-        if let Some(watch) = &mut self.watch {
+        if let Some(watch) = &mut self.watch
+            && !watch.ran.contains(&program)
+        {
             watch.ran.push(program);
         }
     }

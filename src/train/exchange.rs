@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::dtype::Accumulator;
 use crate::error::{Error, Result};
 use crate::tensor::filled;
@@ -88,8 +91,7 @@ pub fn agree(exchange: &dyn Exchange, own: Result<Facts>) -> Result<()> {
     let said: std::result::Result<&Facts, Option<String>> =
         own.as_ref().map_err(|e| (*e != Error::Cancelled).then(|| e.to_string()));
     let said = serde_json::to_vec(&said).expect("texts");
-    let all: Result<Vec<Vec<u8>>> = (0..exchange.ranks()).map(|from| share(exchange, from, &said)).collect();
-    let all = all?;
+    let all = share_all(exchange, &said)?;
     own?;
     let mut first: Option<Facts> = None;
     for (rank, bytes) in all.iter().enumerate() {
@@ -113,6 +115,19 @@ pub fn agree(exchange: &dyn Exchange, own: Result<Facts>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The `own` values of all ranks, by rank, on each.
+pub(super) fn gather<T: Serialize + DeserializeOwned>(exchange: &dyn Exchange, own: &T) -> Result<Vec<T>> {
+    let own = serde_json::to_vec(own).expect("a value of ours");
+    // [`agree`] has found out that all run the same version.
+    let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes).expect("a value of ours");
+    Ok(share_all(exchange, &own)?.into_iter().map(read).collect())
+}
+
+/// The `own` bytes of all ranks, by rank, on each.
+fn share_all(exchange: &dyn Exchange, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+    (0..exchange.ranks()).map(|from| share(exchange, from, own)).collect()
 }
 
 /// The `own` bytes of rank `from`, on all ranks.

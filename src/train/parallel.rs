@@ -6,7 +6,7 @@ use super::exchange::{self, Exchange, Facts, agree};
 use super::optimizer::{Optimizer, StepReport};
 use crate::dtype::{Accumulator, DType};
 use crate::error::{Error, Result};
-use crate::net::{Fingerprint, Network};
+use crate::net::{Fingerprint, Network, NonFinite, Pass};
 use crate::tensor::Tensor;
 
 /// Training steps whose mini-batches are cut into a fixed number of parts, shared among the ranks of an [`Exchange`].
@@ -22,12 +22,15 @@ pub struct DataParallel<'a> {
 }
 
 /// What a step of all ranks did: the same on each.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ParallelReport {
     /// What the optimizer did with the gradients of the whole mini-batch.
     pub step: StepReport,
     /// Mean cross-entropy over the mini-batch.
     pub loss: f64,
+    /// What [`Network::non_finite`] finds in the first part with a value that [lasts](NonFinite::lasts), else in the first
+    /// with any, then in the optimizer; empty where the networks are not watched.
+    pub non_finite: Vec<NonFinite>,
 }
 
 impl<'a> DataParallel<'a> {
@@ -71,7 +74,7 @@ impl<'a> DataParallel<'a> {
     ///
     /// A gradient that is not finite, on whichever rank, lets all skip the step where there is a loss scaler.
     /// Errors, on all ranks: what `own` or the network says on one of them, as [`agree`] tells; [`Error::Rank`] where
-    /// ranks are at different steps or have different `samples`.
+    /// ranks are at different steps, have different `samples`, or not all are watched.
     pub fn step(
         &self,
         network: &mut Network,
@@ -93,7 +96,8 @@ impl<'a> DataParallel<'a> {
         samples: usize,
         own: impl Iterator<Item = Result<(Tensor, Vec<i64>)>>,
     ) -> Result<ParallelReport> {
-        let step = network.steps();
+        let (step, watched) = (network.steps(), network.watches_non_finite());
+        let mut found = Vec::new();
         let run = || {
             optimizer.check(network)?;
             if samples == 0 {
@@ -111,11 +115,19 @@ impl<'a> DataParallel<'a> {
                 let weight = range.len() as f64 / samples as f64;
                 let row = network.run_part::<A>(&start, part, weight, x.view(), &labels)?;
                 exchange::push(self.exchange, &mut rows, row);
+                let of_part = network.non_finite()?;
+                if !of_part.is_empty() {
+                    // The first of these is the one to tell.
+                    found.push(((!of_part.iter().any(NonFinite::lasts), part), of_part));
+                }
             }
             Ok((start, rows))
         };
         let ran = run();
-        let facts = || fact_list([("step", step.to_string()), ("samples", samples.to_string())]);
+        let facts = || {
+            let (step, samples, watched) = (step.to_string(), samples.to_string(), watched.to_string());
+            fact_list([("step", step), ("samples", samples), ("watched", watched)])
+        };
         let (outcome, ran) = match ran {
             Ok(ran) => (Ok(facts()), Some(ran)),
             Err(e) => (Err(e), None),
@@ -124,7 +136,17 @@ impl<'a> DataParallel<'a> {
         let (start, rows) = ran.expect("all have agreed that they succeeded");
         let mean = exchange::sum(self.exchange, &rows, network.part_len())?;
         let loss = network.take_mean(&start, self.parts, &mean)?;
-        Ok(ParallelReport { step: optimizer.step(network)?, loss })
+        let step = optimizer.step(network)?;
+        let mut non_finite = Vec::new();
+        if watched {
+            let own = found.into_iter().min_by_key(|(place, _)| *place);
+            let all = exchange::gather(self.exchange, &own)?;
+            let first = all.into_iter().flatten().min_by_key(|(place, _)| *place);
+            non_finite = first.map_or(Vec::new(), |(_, found)| found);
+            // What is behind the parts is the same on all ranks.
+            non_finite.extend(network.non_finite()?.into_iter().filter(|f| f.pass == Pass::Optimizer));
+        }
+        Ok(ParallelReport { step, loss, non_finite })
     }
 }
 
@@ -164,6 +186,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{Engine, EngineOptions, SgdOptions};
+    use crate::kink::{Composition, Kink, MaxPoolKink};
     use crate::net::Graph;
     use crate::precision::Precision;
     use crate::shape::Window2d;
@@ -311,6 +334,42 @@ mod tests {
         let got = network.gradient("conv.weight").unwrap().to_f64();
         assert!((report.loss - loss).abs() < 1e-14);
         assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-14), "{got:?} {expected:?}");
+    }
+
+    /// Only part 2 of 4 overflows, where the published pooling multiplies by beta.
+    #[test]
+    fn all_ranks_tell_where_the_first_part_is_lost() {
+        let step = |exchange: &dyn Exchange, watched: bool| {
+            let (mut network, _) = networks(false, DType::F16.into(), 1, 1.0);
+            if watched {
+                network.watch_non_finite().unwrap();
+            }
+            let kink = MaxPoolKink::beta(1000.0, Composition::Coupled);
+            network.set_kink(None, Kink::MaxPool(kink)).unwrap();
+            let mut optimizer = Optimizer::new(&mut network, SgdOptions::default()).unwrap();
+            let parallel = DataParallel::new(exchange, 4, &mut network, &optimizer).unwrap();
+            let own: Vec<_> = parallel
+                .own(16)
+                .into_iter()
+                .map(|range| {
+                    let scale = if range.start == 8 { 1000.0 } else { 1.0 };
+                    let (x, labels) = images(range, &network)?;
+                    let values: Vec<f64> = x.to_f64().iter().map(|v| v * scale).collect();
+                    Ok((Tensor::from_f64(network.dtype(), x.shape(), &values)?, labels))
+                })
+                .collect();
+            parallel.step(&mut network, &mut optimizer, 16, own.into_iter()).unwrap().non_finite
+        };
+        let alone = step(&Alone, true);
+        assert_eq!((alone[0].pass, &*alone[0].layer), (Pass::Forward, "pool"), "{:?}", alone[0]);
+        assert!(alone[0].cause.contains("beta = 1000"), "{:?}", alone[0]);
+        assert_eq!(alone.last().unwrap().pass, Pass::Optimizer, "{:?}", alone.last());
+        for ranks in [2, 4] {
+            // A NaN is not equal to itself.
+            let all = on_ranks(ranks, |exchange| format!("{:?}", step(exchange, true)));
+            assert!(all.iter().all(|found| *found == format!("{alone:?}")), "{ranks} ranks: {all:?}");
+        }
+        assert_eq!(step(&Alone, false), []);
     }
 
     #[test]

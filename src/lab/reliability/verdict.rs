@@ -1,14 +1,15 @@
-//! From rows to a table and to sentences.
+//! From runs to cells, and from these to sentences.
 
-use super::statistics::distinct;
 use crate::dtype::DType;
 use crate::kink::Composition;
-use crate::lab::results::Row;
+use crate::lab::columns::Columns;
+use crate::lab::course::reason;
+use crate::lab::statistics::distinct;
 use crate::report::power_label;
 
 /// All runs of one precision, composition and beta.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cell {
+pub(super) struct Cell {
     /// Storage type.
     pub precision: DType,
     /// How beta was evaluated.
@@ -29,27 +30,31 @@ pub struct Cell {
     pub min: f64,
     /// Best run.
     pub max: f64,
+    /// Why the first of those that diverged did; empty where none did.
+    pub cause: String,
 }
 
 impl Cell {
-    /// From the last rows of the runs; `None` where there is none.
-    pub(super) fn new(precision: DType, composition: Composition, beta: f64, last: &[&Row]) -> Option<Cell> {
-        let accuracy = || last.iter().map(|row| row.test_accuracy);
+    /// From the last rows of the runs, of which there is one.
+    pub fn new(precision: DType, composition: Composition, beta: f64, last: &[&Columns]) -> Cell {
+        let accuracy = || last.iter().map(|row| row.number("test_accuracy"));
         let runs = last.len();
         let mean = accuracy().sum::<f64>() / runs as f64;
         let squares: f64 = accuracy().map(|a| (a - mean).powi(2)).sum();
-        (runs > 0).then(|| Cell {
+        let reasons: Vec<String> = last.iter().copied().filter_map(reason).collect();
+        Cell {
             precision,
             composition,
             beta,
             runs,
-            diverged: last.iter().filter(|row| row.diverged).count(),
-            failed: last.iter().filter(|row| row.failed()).count(),
+            diverged: reasons.len(),
+            failed: last.iter().filter(|row| row.number("failed") == 1.0).count(),
             mean,
             std: (squares / runs.saturating_sub(1).max(1) as f64).sqrt(),
             min: accuracy().fold(f64::INFINITY, f64::min),
             max: accuracy().fold(f64::NEG_INFINITY, f64::max),
-        })
+            cause: reasons.into_iter().next().unwrap_or_default(),
+        }
     }
 
     /// More than half of the runs failed.
@@ -298,46 +303,23 @@ fn choice(cells: &[Cell]) -> Vec<String> {
     sentences.into_iter().map(|(text, betas)| format!("At beta = {} {text}.", list(&betas))).collect()
 }
 
-/// The cells as a table in plain text, accuracies in percent.
-pub(super) fn text_table(cells: &[Cell]) -> String {
-    let head =
-        ["bits", "composition", "beta", "runs", "accuracy %", "std", "min", "max", "diverged", "failed"];
-    let mut lines = vec![head.map(String::from)];
-    lines.extend(cells.iter().map(|c| {
-        let percent = |v: f64| format!("{:.2}", 100.0 * v);
-        [
-            c.precision.bits().to_string(),
-            c.composition.to_string(),
-            c.beta.to_string(),
-            c.runs.to_string(),
-            percent(c.mean),
-            percent(c.std),
-            percent(c.min),
-            percent(c.max),
-            format!("{}/{}", c.diverged, c.runs),
-            format!("{}/{}", c.failed, c.runs),
-        ]
-    }));
-    let widths: [usize; 10] = std::array::from_fn(|i| lines.iter().map(|l| l[i].len()).max().unwrap_or(0));
-    let pad = |line: &[String; 10]| {
-        let cells = line.iter().zip(widths).enumerate();
-        let cells = cells.map(|(i, (cell, w))| match i {
-            1 => format!("{cell:<w$}"),
-            _ => format!("{cell:>w$}"),
-        });
-        cells.collect::<Vec<_>>().join("  ") + "\n"
-    };
-    lines.iter().map(pad).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::results::tests::row;
+
+    /// The end of a run.
+    fn row(accuracy: f64, diverged: bool) -> Columns {
+        Columns::new()
+            .with("test_accuracy", accuracy)
+            .with("diverged", diverged)
+            .with("failed", accuracy < 0.2)
+            .with("non_finite", if diverged { "backward pass" } else { "" })
+            .with("non_finite_step", 7u64)
+    }
 
     fn cell_in(precision: DType, composition: Composition, beta: f64, accuracy: [f64; 3]) -> Cell {
-        let rows = accuracy.map(|a| row(beta, 0, 2, a));
-        Cell::new(precision, composition, beta, &rows.each_ref()).unwrap()
+        let rows = accuracy.map(|a| row(a, a < 0.2));
+        Cell::new(precision, composition, beta, &rows.each_ref())
     }
 
     fn cell(composition: Composition, beta: f64, accuracy: [f64; 3]) -> Cell {
@@ -346,8 +328,8 @@ mod tests {
 
     /// Runs of which those below 20 % did not diverge.
     fn untrained(composition: Composition, beta: f64, accuracy: [f64; 3]) -> Cell {
-        let rows = accuracy.map(|a| Row { diverged: false, ..row(beta, 0, 2, a) });
-        Cell::new(DType::F16, composition, beta, &rows.each_ref()).unwrap()
+        let rows = accuracy.map(|a| row(a, false));
+        Cell::new(DType::F16, composition, beta, &rows.each_ref())
     }
 
     /// What is said beyond one sentence for each precision and composition.
@@ -361,12 +343,12 @@ mod tests {
     fn spread_and_divergence_are_counted() {
         let c = cell(Composition::Exact, 1.0, [0.9, 0.96, 0.12]);
         assert_eq!((c.runs, c.diverged, c.failed, c.min, c.max), (3, 1, 1, 0.12, 0.96));
+        assert_eq!(c.cause, "step 7: backward pass");
         assert!((c.mean - 0.66).abs() < 1e-12 && (c.std - 0.4686).abs() < 1e-4, "{c:?}");
         let c = untrained(Composition::Exact, 1.0, [0.9, 0.19, 0.2]);
-        assert_eq!((c.runs, c.diverged, c.failed), (3, 0, 1));
+        assert_eq!((c.runs, c.diverged, c.failed, c.cause.as_str()), (3, 0, 1, ""));
         assert!(untrained(Composition::Exact, 1.0, [0.9, 0.1, 0.1]).collapsed());
         assert!(!c.collapsed() && cell(Composition::Exact, 1.0, [0.9, 0.1, 0.0]).collapsed());
-        assert!(Cell::new(DType::F16, Composition::Exact, 0.0, &[]).is_none());
     }
 
     #[test]
@@ -516,14 +498,5 @@ mod tests {
         let both = [untrained(Exact, 0.0, [0.1, 0.9, 0.9]), cell(Coupled, 0.0, [0.1, 0.9, 0.9])];
         let sentence = &verdict(&both)[0];
         assert!(sentence.ends_with("(2 of 6 runs); other settings would be needed."), "{sentence}");
-    }
-
-    #[test]
-    fn the_table_is_aligned() {
-        let table = text_table(&[cell(Composition::Exact, 1e4, [0.5; 3])]);
-        let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0].len(), lines[1].len());
-        assert!(lines[1].contains("exact        10000     3       50.00  0.00"), "{}", lines[1]);
     }
 }
