@@ -1009,6 +1009,56 @@ typedef struct tb_tie_classes {
 } tb_tie_classes;
 
 /**
+ * A part of a training step.
+ */
+typedef int32_t tb_pass;
+
+/**
+ * The first value of a tensor that is NaN or infinite; filled by `tb_network_non_finite`.
+ */
+typedef struct tb_non_finite {
+    /**
+     * `sizeof(tb_non_finite)`; set by the caller, of an array in the first.
+     */
+    size_t struct_size;
+    /**
+     * A `TB_PASS_` value: the part of the step.
+     */
+    tb_pass pass;
+    /**
+     * 1 where it is the loss, a running statistic, or in what the optimizer writes: nothing that follows masks it; else 0.
+     */
+    int32_t lasts;
+    /**
+     * The layer; "loss", or for the optimizer the parameter; its first 127 bytes.
+     */
+    char layer[128];
+    /**
+     * The operator that made it, as `kernel` of `tb_kernel_profile` calls it on the CPU; "input" for what the step began
+     * with.
+     */
+    char operator_name[128];
+    /**
+     * The tensor that holds it: "x", a parameter or buffer by its name, "gradient of" a parameter, "gradient of the input",
+     * "gradient of the logits", "output", "statistics", "loss"; of an optimizer "parameter", "copy in 16 bits", or a state
+     * by PyTorch's name. Its first 127 bytes.
+     */
+    char tensor[128];
+    /**
+     * Its place in the tensor, in row-major order.
+     */
+    uint64_t element;
+    /**
+     * NaN, infinity or -infinity.
+     */
+    double value;
+    /**
+     * How it arose, if all that the operator read was finite: a sentence for people; its first 255 bytes.
+     */
+    char cause[256];
+} tb_non_finite;
+
+/**
  * Bytes that a run needs on the engine that runs the network; filled by `tb_network_memory_plan`.
  */
 typedef struct tb_memory_plan {
@@ -1692,6 +1742,26 @@ typedef struct tb_schedule {
  * atomics.
  */
 #define TB_REDUCTION_ORDER_SEEDED 1
+
+/**
+ * From the input to the logits.
+ */
+#define TB_PASS_FORWARD 0
+
+/**
+ * The loss and the gradient of the logits.
+ */
+#define TB_PASS_LOSS 1
+
+/**
+ * From there to the gradients of the parameters.
+ */
+#define TB_PASS_BACKWARD 2
+
+/**
+ * The update of the parameters.
+ */
+#define TB_PASS_OPTIMIZER 3
 
 /**
  * Measurements, read by `tb_experiment_result_numbers`.
@@ -3043,6 +3113,32 @@ tb_status tb_network_tie_classes(const struct tb_network *network,
 tb_status tb_network_replay(const struct tb_network *network,
                             const struct tb_network *recorded,
                             double *loss);
+
+/**
+ * Lets each training step from now on look at every tensor that it stores: `tb_network_non_finite` tells where a value that
+ * is not finite arose. Steps give the same bits, and take a pass over memory longer. Of optimizers only those created after
+ * this call are watched. What the last run has stored is given back, so `tb_network_backward` needs another run first. A
+ * second call changes nothing.
+ */
+tb_status tb_network_watch_non_finite(const struct tb_network *network);
+
+/**
+ * The tensors of the last training step, `tb_network_loss_and_gradients` or `tb_network_evaluate` that hold a value that is
+ * not finite, in the order in which they were computed: the first is where it arose. None where
+ * `tb_network_watch_non_finite` was not called before that run. Where `room` is 0 they are counted alone.
+ *
+ * What follows may stop such a value: a ReLU masks it, and with a loss scale a gradient that overflows is a matter of course,
+ * its step skipped. `lasts` tells.
+ *
+ * @param entries  in: `struct_size` of the first; out: as many as there is room for, one for each tensor; NULL where room is
+ *                 0
+ * @param room     number of structs at entries
+ * @param count    out: number of such tensors; those beyond `room` were not written
+ */
+tb_status tb_network_non_finite(const struct tb_network *network,
+                                struct tb_non_finite *entries,
+                                size_t room,
+                                size_t *count);
 
 /**
  * What a run of one batch size would need, an optimizer's state apart; nothing is allocated.

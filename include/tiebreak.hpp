@@ -114,6 +114,13 @@ enum class Composition : tb_composition {
     forward = TB_COMPOSITION_FORWARD,
 };
 
+enum class Pass : tb_pass {
+    forward = TB_PASS_FORWARD,
+    loss = TB_PASS_LOSS,
+    backward = TB_PASS_BACKWARD,
+    optimizer = TB_PASS_OPTIMIZER,
+};
+
 enum class Algorithm : tb_algorithm {
     sgd = TB_ALGORITHM_SGD,
     adam = TB_ALGORITHM_ADAM,
@@ -1106,6 +1113,16 @@ struct TieClasses {
     std::uint64_t windows, nan, untied, masked, structural, accidental;
 };
 
+/// See tb_non_finite.
+struct NonFinite {
+    Pass pass;
+    bool lasts;
+    std::string layer, operator_name, tensor;
+    std::uint64_t element;
+    double value;
+    std::string cause;
+};
+
 /// See tb_experiment_properties.
 struct ExperimentProperties {
     std::string name, about;
@@ -1954,6 +1971,30 @@ class Network {
         std::vector<TieClasses> result;
         for (const auto& c : found) {
             result.push_back({c.layer, c.windows, c.nan, c.untied, c.masked, c.structural, c.accidental});
+        }
+        return detail::finish(std::move(error), std::move(result));
+    }
+
+    /// Lets each training step from now on look at every tensor that it stores; of optimizers those created after this.
+    Result<void> watch_non_finite() const {
+        return detail::finish(TIEBREAK_CALL(tb_network_watch_non_finite, handle()));
+    }
+    /// The tensors of the last training step, loss_and_gradients or evaluate that hold a value that is not finite: the
+    /// first is where it arose. Empty where watch_non_finite was not called before that run.
+    Result<std::vector<NonFinite>> non_finite() const {
+        std::size_t count = 0;
+        std::vector<tb_non_finite> found;
+        auto error = TIEBREAK_CALL(tb_network_non_finite, handle(), nullptr, std::size_t{0}, &count);
+        if (!error && count > 0) {
+            found = detail::sized<tb_non_finite>(count);
+            error = TIEBREAK_CALL(tb_network_non_finite, handle(), found.data(), found.size(), &count);
+            // Another thread may have run a step between.
+            found.resize(std::min(count, found.size()));
+        }
+        std::vector<NonFinite> result;
+        for (const auto& f : found) {
+            result.push_back({static_cast<Pass>(f.pass), f.lasts != 0, f.layer, f.operator_name, f.tensor, f.element,
+                              f.value, f.cause});
         }
         return detail::finish(std::move(error), std::move(result));
     }

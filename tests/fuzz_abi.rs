@@ -125,6 +125,7 @@ tb_network_read_activation layer=classifier.4 values=2,84
 tb_network_compare x=2,1,28,28 label_count=2 choice_count=2 comparison_count=3 difference_count=54 differences.struct_size=168
 tb_network_compare_stored choice_count=2 comparison_count=3 difference_count=54 differences.struct_size=168
 tb_network_tie_classes room=2
+tb_network_non_finite room=2
 tb_network_gradient_norms norm_count=18
 tb_network_census x=2,1,28,28 label_count=2 entry_count=14
 tb_optimizer_train_step x=2,1,28,28 label_count=2

@@ -44,6 +44,7 @@ fn header_is_in_step_with_the_code() {
         "census",
         "tie_classes",
         "replay",
+        "non_finite",
         "memory",
         "optimizer",
         "profile",

@@ -47,7 +47,7 @@ fn the_coupled_forward_pass_overflows() {
         let found = first(&mut network, sgd(0.01), 1).unwrap();
         assert_eq!((found.pass, found.layer.as_str()), (Pass::Forward, "features.2"), "{name}: {found}");
         assert_eq!(
-            (found.operator.as_str(), found.tensor.as_str()),
+            (found.operator_name.as_str(), found.tensor.as_str()),
             ("maxpool2d_forward", "output"),
             "{found}"
         );
@@ -78,7 +78,7 @@ fn adam_divides_zero_by_zero_in_16_bits() {
     let mut network = lenet(&Engine::cpu(), DType::F16, 0.0);
     // PyTorch's eps, 1e-8, is 0 in f16.
     let found = first(&mut network, AdamOptions::default(), 1).unwrap();
-    assert_eq!((found.pass, found.operator.as_str()), (Pass::Optimizer, "adam"), "{found}");
+    assert_eq!((found.pass, found.operator_name.as_str()), (Pass::Optimizer, "adam"), "{found}");
     assert_eq!((found.tensor.as_str(), found.layer.as_str()), ("parameter", "features.0.weight"));
     assert!(found.cause.contains("rounds to 0"), "{found}");
     let mut network = lenet(&Engine::cpu(), DType::F16, 0.0);
@@ -128,7 +128,7 @@ fn running_statistics_keep_what_a_skipped_step_made() {
     first(&mut network, options, 1).unwrap();
     let all = network.non_finite().unwrap();
     assert_eq!(
-        (all[0].operator.as_str(), all[0].layer.as_str()),
+        (all[0].operator_name.as_str(), all[0].layer.as_str()),
         ("maxpool2d_forward", "features.2"),
         "{}",
         all[0]
@@ -149,7 +149,7 @@ fn what_a_step_begins_with_is_told_from_what_it_makes() {
         network.loss_and_gradients(bad.view(), &labels).unwrap();
         let found = network.non_finite().unwrap()[0].clone();
         assert_eq!(
-            (found.operator.as_str(), found.tensor.as_str(), found.element),
+            (found.operator_name.as_str(), found.tensor.as_str(), found.element),
             ("input", "x", 900),
             "{name}"
         );
@@ -179,7 +179,7 @@ fn a_step_too_long_ends_in_an_overflow() {
     let mut network = lenet(&Engine::cpu(), half, 1e6);
     let found = first(&mut network, sgd(0.01), 1).unwrap();
     assert_eq!(
-        (found.operator.as_str(), found.layer.as_str()),
+        (found.operator_name.as_str(), found.layer.as_str()),
         ("maxpool2d_backward", "features.2"),
         "{found}"
     );

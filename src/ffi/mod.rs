@@ -32,6 +32,7 @@ mod memory;
 mod network;
 #[cfg(not(feature = "lab"))]
 mod no_lab;
+mod non_finite;
 mod norm_pool2d;
 mod optimizer;
 mod optimizer_options;

@@ -47,7 +47,7 @@ pub struct NonFinite {
     /// The layer; "loss", or for the optimizer the parameter.
     pub layer: String,
     /// The operator that made it, as profiles call it; "input" for what the step began with.
-    pub operator: String,
+    pub operator_name: String,
     /// The tensor that holds it: a parameter by its name, "gradient of" one, "output", or "gradient of the input".
     pub tensor: String,
     /// Its place in the tensor, in row-major order.
@@ -89,8 +89,8 @@ const LOSS: &str = "loss";
 
 impl fmt::Display for NonFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NonFinite { pass, layer, operator, tensor, element, value, cause } = self;
-        write!(f, "{pass} pass, {layer}, {operator}: {value} at element {element} of {tensor}: {cause}")
+        let NonFinite { pass, layer, operator_name, tensor, element, value, cause } = self;
+        write!(f, "{pass} pass, {layer}, {operator_name}: {value} at element {element} of {tensor}: {cause}")
     }
 }
 
@@ -160,9 +160,9 @@ impl Network {
         self.watch.is_some()
     }
 
-    /// The tensors of the last training step, or [`Network::loss_and_gradients`], that hold a value that is not finite, in
-    /// the order in which they were computed: the first is where it arose. Empty where [`Network::watch_non_finite`] was
-    /// not called before.
+    /// The tensors of the last training step, [`Network::loss_and_gradients`] or [`Network::evaluate`] that hold a value that
+    /// is not finite, in the order in which they were computed: the first is where it arose. Empty where
+    /// [`Network::watch_non_finite`] was not called before.
     ///
     /// What follows may stop such a value: a ReLU masks it, and with a loss scale a gradient that overflows is a matter of
     /// course, its step skipped. [`NonFinite::lasts`] tells.
@@ -208,7 +208,7 @@ impl Network {
             _ => (output.op.name(), tensor),
         };
         let cause = cause(output, value, &self.settings);
-        NonFinite { pass, layer, operator: operator.into(), tensor, element, value, cause }
+        NonFinite { pass, layer, operator_name: operator.into(), tensor, element, value, cause }
     }
 
     /// What a forward pass of `batch` samples begins with: x, and every parameter and buffer.

@@ -1428,6 +1428,113 @@ static void replay(void) {
     OK(tb_network_free(bn));
 }
 
+/* In f16 a maximum of 8 times 10000 is infinite, and (1 - 10000) times 8 is -infinite: their sum is NaN. */
+static void non_finite(void) {
+    static const int64_t input[3] = {1, 4, 4}, x_shape[4] = {1, 1, 4, 4}, one[4] = {1, 1, 1, 1};
+    static const float image[16] = {1, 0, 2, 0, 0, 0, 0, 0, 8, 0, 1, 0, 0, 0, 0, 0};
+    static const int64_t labels[1] = {0};
+    static tb_non_finite found[64];
+    const uint16_t identity[1] = {0x3c00};
+    uint16_t x[16];
+    char name[200];
+    tb_graph *graph = NULL;
+    tb_network *network = NULL;
+    tb_optimizer *optimizer = NULL;
+    tb_network_options options;
+    tb_conv2d_options conv;
+    tb_kink kink;
+    tb_step_report report;
+    tb_node node;
+    size_t count = 7, all, correct, i, losses = 0;
+    double loss;
+    tb_view x_view = in(x, x_shape, 4, TB_DTYPE_F16), identity_view = in(identity, one, 4, TB_DTYPE_F16);
+    for (i = 0; i < 16; i++) x[i] = half_bits(image[i]);
+    memset(name, 'p', sizeof name);
+    name[sizeof name - 1] = '\0';
+    OK(tb_graph_create(input, &graph));
+    OK(tb_conv2d_options_init(&conv, sizeof conv));
+    conv.kernel[0] = conv.kernel[1] = 1;
+    OK(tb_graph_conv2d(graph, "identity", TB_GRAPH_INPUT, 1, &conv, 0, &node));
+    OK(tb_graph_maxpool2d(graph, name, node, NULL, &node));
+    OK(tb_graph_flatten(graph, "flatten", node, &node));
+    OK(tb_graph_linear(graph, "head", node, 2, 0, NULL));
+    OK(tb_network_options_init(&options, sizeof options));
+    options.precision = "f16";
+    OK(tb_network_create_from_graph(engine, graph, &options, &network));
+    OK(tb_graph_free(graph));
+    OK(tb_network_write_parameter(network, "identity.weight", &identity_view));
+    kink_of(&kink, TB_JACOBIAN_BETA, 10000, TB_COMPOSITION_COUPLED);
+    OK(tb_network_set_kink(network, NULL, &kink));
+
+    /* Nothing is known before the watch is on, nor before a run under it. */
+    OK(tb_network_loss_and_gradients(network, &x_view, labels, 1, &loss));
+    CHECK(loss != loss);
+    OK(tb_network_non_finite(network, NULL, 0, &count));
+    CHECK(count == 0);
+    OK(tb_network_watch_non_finite(network));
+    count = 7;
+    OK(tb_network_non_finite(network, NULL, 0, &count));
+    CHECK(count == 0);
+    FAILS(tb_network_backward(network), TB_STATUS_UNSUPPORTED, "tb_network_backward", "loss_and_gradients");
+
+    OK(tb_network_loss_and_gradients(network, &x_view, labels, 1, &loss));
+    CHECK(loss != loss);
+    OK(tb_network_watch_non_finite(network)); /* changes nothing */
+    OK(tb_network_non_finite(network, NULL, 0, &all));
+    CHECK(all > 3 && all < 64);
+    found[0].struct_size = sizeof found[0];
+    found[1].element = 77;
+    OK(tb_network_non_finite(network, found, 1, &count));
+    CHECK(count == all && found[0].struct_size == sizeof found[0] && found[1].element == 77);
+    /* The window of the 8 is the third. */
+    CHECK(found[0].pass == TB_PASS_FORWARD && found[0].lasts == 0 && found[0].element == 2);
+    CHECK(strcmp(found[0].operator_name, "maxpool2d_forward") == 0 && strcmp(found[0].tensor, "output") == 0);
+    CHECK(strlen(found[0].layer) == 127 && strncmp(found[0].layer, name, 127) == 0);
+    CHECK(found[0].value != found[0].value);
+    CHECK(strstr(found[0].cause, "coupled, beta = 10000") && strstr(found[0].cause, "65504"));
+    OK(tb_network_non_finite(network, found, 64, &count));
+    CHECK(count == all);
+    for (i = 0; i < count; i++) {
+        CHECK(found[i].struct_size == sizeof found[0] && found[i].cause[0]);
+        CHECK(i == 0 || found[i].pass >= found[i - 1].pass);
+        CHECK(found[i].lasts == (strcmp(found[i].tensor, "loss") == 0));
+        losses += found[i].pass == TB_PASS_LOSS && found[i].lasts;
+    }
+    CHECK(losses == 1 && found[count - 1].pass == TB_PASS_BACKWARD);
+    FAILS(tb_network_non_finite(network, NULL, 1, &count), TB_STATUS_NULL_POINTER, "tb_network_non_finite", "`entries`");
+    found[0].struct_size = 8;
+    FAILS(tb_network_non_finite(network, found, 1, &count), TB_STATUS_INVALID_ARGUMENT, "tb_network_non_finite",
+          "struct_size");
+    found[0].struct_size = sizeof found[0];
+
+    /* An evaluation has no backward pass, a choice without an overflow nothing to tell. */
+    OK(tb_network_evaluate(network, &x_view, labels, 1, &loss, &correct));
+    OK(tb_network_non_finite(network, found, 64, &count));
+    CHECK(count > 0 && found[count - 1].pass == TB_PASS_LOSS);
+    kink.composition = TB_COMPOSITION_EXACT;
+    kink.beta = 0;
+    OK(tb_network_set_kink(network, NULL, &kink));
+    OK(tb_network_loss_and_gradients(network, &x_view, labels, 1, &loss));
+    OK(tb_network_non_finite(network, NULL, 0, &count));
+    CHECK(count == 0 && loss == loss);
+
+    /* An optimizer writes it into the parameters, where it stays; the next step begins with it. */
+    kink_of(&kink, TB_JACOBIAN_BETA, 10000, TB_COMPOSITION_COUPLED);
+    OK(tb_network_set_kink(network, NULL, &kink));
+    OK(tb_optimizer_create(network, NULL, &optimizer));
+    report.struct_size = sizeof report;
+    OK(tb_optimizer_train_step(optimizer, &x_view, labels, 1, &report));
+    OK(tb_network_non_finite(network, found, 64, &count));
+    CHECK(count > all && count <= 64 && found[0].pass == TB_PASS_FORWARD);
+    CHECK(found[count - 1].pass == TB_PASS_OPTIMIZER && found[count - 1].lasts == 1);
+    CHECK(strcmp(found[count - 1].operator_name, "sgd") == 0 && strstr(found[count - 1].layer, ".weight"));
+    OK(tb_optimizer_train_step(optimizer, &x_view, labels, 1, &report));
+    OK(tb_network_non_finite(network, found, 64, &count));
+    CHECK(count > 0 && strcmp(found[0].operator_name, "input") == 0 && strstr(found[0].tensor, ".weight"));
+    OK(tb_optimizer_free(optimizer));
+    OK(tb_network_free(network));
+}
+
 /* A path in the folder for files of the tests. */
 static const char *file(const char *name) {
     static char path[4096];
@@ -2274,6 +2381,7 @@ int main(int argc, char **argv) {
     memory_limit();
     census();
     replay();
+    non_finite();
     files();
     tensors();
     dlpack();

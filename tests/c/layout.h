@@ -269,6 +269,17 @@ FIELD(tb_tie_classes, masked, 160);
 FIELD(tb_tie_classes, structural, 168);
 FIELD(tb_tie_classes, accidental, 176);
 
+LAYOUT(sizeof(tb_non_finite) == 672);
+FIELD(tb_non_finite, struct_size, 0);
+FIELD(tb_non_finite, pass, 8);
+FIELD(tb_non_finite, lasts, 12);
+FIELD(tb_non_finite, layer, 16);
+FIELD(tb_non_finite, operator_name, 144);
+FIELD(tb_non_finite, tensor, 272);
+FIELD(tb_non_finite, element, 400);
+FIELD(tb_non_finite, value, 408);
+FIELD(tb_non_finite, cause, 416);
+
 LAYOUT(sizeof(tb_maxpool2d_diagnosis) == 80);
 FIELD(tb_maxpool2d_diagnosis, struct_size, 0);
 FIELD(tb_maxpool2d_diagnosis, windows, 8);
@@ -341,6 +352,7 @@ FIELD(tb_column_properties, text_size, 144);
 
 LAYOUT(sizeof(tb_status) == 4 && sizeof(tb_dtype) == 4 && sizeof(tb_device) == 4 && sizeof(tb_log_level) == 4);
 LAYOUT(sizeof(tb_kink_kind) == 4 && sizeof(tb_jacobian) == 4 && sizeof(tb_composition) == 4);
+LAYOUT(sizeof(tb_pass) == 4);
 LAYOUT(sizeof(tb_algorithm) == 4 && sizeof(tb_schedule_kind) == 4 && sizeof(tb_reduction_order) == 4);
 LAYOUT(sizeof(tb_node) == sizeof(size_t));
 
@@ -360,6 +372,7 @@ LAYOUT(TB_JACOBIAN_NATIVE == 0 && TB_JACOBIAN_LAST == 1 && TB_JACOBIAN_MINIMAL =
 LAYOUT(TB_JACOBIAN_RANDOM == 4 && TB_JACOBIAN_FIRST_COLUMN == 5 && TB_JACOBIAN_ALL == 6 && TB_JACOBIAN_SCALED == 7);
 LAYOUT(TB_COMPOSITION_EXACT == 0 && TB_COMPOSITION_SPLIT == 1 && TB_COMPOSITION_COUPLED == 2);
 LAYOUT(TB_COMPOSITION_FORWARD == 3);
+LAYOUT(TB_PASS_FORWARD == 0 && TB_PASS_LOSS == 1 && TB_PASS_BACKWARD == 2 && TB_PASS_OPTIMIZER == 3);
 LAYOUT(TB_ALGORITHM_SGD == 0 && TB_ALGORITHM_ADAM == 1 && TB_ALGORITHM_ADAMW == 2 && TB_ALGORITHM_RMS_PROP == 3);
 LAYOUT(TB_GRAPH_INPUT == 0 && TB_REDUCTION_ORDER_FIXED == 0 && TB_REDUCTION_ORDER_SEEDED == 1);
 LAYOUT(TB_SCHEDULE_CONSTANT == 0 && TB_SCHEDULE_STEP == 1 && TB_SCHEDULE_MULTI_STEP == 2);

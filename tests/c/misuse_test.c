@@ -138,6 +138,7 @@ static tb_difference differences[2 * PARAMETERS];
 static tb_norms norms[PARAMETERS];
 static tb_census_entry entries[CENSUS];
 static tb_tie_classes classes[2];
+static tb_non_finite found[2];
 static tb_kernel_profile kernels[4];
 static tb_adapter_properties adapters[1];
 static tb_experiment_properties known[1];
@@ -929,6 +930,18 @@ static void p_tie_classes(arguments *a) {
 static tb_status c_tie_classes(arguments *a) {
     return tb_network_tie_classes(a->handle, a->array, a->array_count, a->size_out);
 }
+static tb_status c_watch_non_finite(arguments *a) {
+    return tb_network_watch_non_finite(a->handle);
+}
+static void p_non_finite(arguments *a) {
+    p_after_run(a);
+    a->array = found;
+    a->array_count = 2;
+    found[0].struct_size = sizeof found[0];
+}
+static tb_status c_non_finite(arguments *a) {
+    return tb_network_non_finite(a->handle, a->array, a->array_count, a->size_out);
+}
 /* `more` is the other network. */
 static void p_other_network(arguments *a) {
     a->more = recorded;
@@ -1367,6 +1380,8 @@ static const function functions[] = {
     {"tb_network_compare", c_compare, p_compare, NETWORK, NO_OPTIONS, 4},
     {"tb_network_compare_stored", c_compare_stored, p_compare_stored, NETWORK, NO_OPTIONS, 4},
     {"tb_network_tie_classes", c_tie_classes, p_tie_classes, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_watch_non_finite", c_watch_non_finite, p_nothing, NETWORK, NO_OPTIONS, 0},
+    {"tb_network_non_finite", c_non_finite, p_non_finite, NETWORK, NO_OPTIONS, 0},
     {"tb_network_replay", c_replay, p_other_network, NETWORK, NO_OPTIONS, 0},
     {"tb_network_copy_state", c_copy_state, p_other_network, NETWORK, NO_OPTIONS, 0},
     {"tb_network_gradient_norms", c_norms, p_norms, NETWORK, NO_OPTIONS, 0},
@@ -2096,7 +2111,8 @@ static void more(const function *f, arguments *a) {
     if (takes(f, "tb_network_work ")) {
         SPOIL(a->index = SIZE_MAX, 10 * TB_STATUS_SHAPE_MISMATCH + TB_STATUS_INVALID_ARGUMENT, "`");
     }
-    if (takes(f, "tb_optimizer_profile_step tb_adapters tb_experiments tb_network_tie_classes ")) {
+    if (takes(f, "tb_optimizer_profile_step tb_adapters tb_experiments tb_network_tie_classes "
+                 "tb_network_non_finite ")) {
         size_t *first = a->array;
         SPOIL(a->array = NULL, TB_STATUS_NULL_POINTER, "`");
         INVALID(a->array = (char *)a->array + 4, "`");

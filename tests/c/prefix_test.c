@@ -3,6 +3,7 @@
  * first release, and every size from there to today's is taken, with defaults for the fields that are missing; nothing
  * beyond it is read or written. The first sizes may never change.
  */
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -150,6 +151,16 @@ static tb_status tie_classes(void *s) {
     const tb_status status = tb_network_loss_and_gradients(network, &image, label, 1, &loss);
     return status ? status : tb_network_tie_classes(network, s, 1, &count);
 }
+static tb_status non_finite(void *s) {
+    static float endless[PIXELS];
+    const tb_view x = {endless, image_shape, 4, TB_DTYPE_F32};
+    double loss;
+    tb_status status = tb_network_watch_non_finite(network);
+    endless[0] = INFINITY;
+    if (!status) status = tb_network_loss_and_gradients(network, &x, label, 1, &loss);
+    if (!status) status = tb_network_non_finite(network, s, 2, &count);
+    return status ? status : CHECK(count > 2) ? TB_STATUS_OK : TB_STATUS_UNSUPPORTED;
+}
 static tb_status maxpool2d_diagnosis(void *s) {
     return tb_maxpool2d_diagnose(engine, &image, NULL, NULL, s);
 }
@@ -240,6 +251,7 @@ static const growing structs[] = {
     FILLED(norms, 168),
     FILLED(census_entry, 176),
     FILLED(tie_classes, 184),
+    FILLED(non_finite, 672),
     FILLED(maxpool2d_diagnosis, 80),
     FILLED(memory_plan, 56),
     FILLED(optimizer_properties, 40),

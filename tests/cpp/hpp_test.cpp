@@ -309,6 +309,23 @@ static void training(const Engine& engine) {
     CHECK(ok(twin.kink("features.2")).jacobian == Jacobian::all && ok(twin.kink("features.1")).alpha == 0.5);
     FAILS(twin.set_kinks("caffe"), Status::invalid_argument, "tb_network_set_kinks", "caffe");
 
+    // Where a value beyond f32 arises, and why.
+    DONE(twin.set_kink(Kink::maxpool_beta(1e38, Composition::coupled)));
+    DONE(twin.loss_and_gradients(x, labels));
+    CHECK(ok(twin.non_finite()).empty());
+    DONE(twin.watch_non_finite());
+    std::vector<float> bright(images);
+    for (float& v : bright) v *= 1000;
+    DONE(twin.loss_and_gradients({bright, {n, 1, 28, 28}}, labels));
+    const auto found = ok(twin.non_finite());
+    CHECK(found.size() > 3 && found[0].pass == Pass::forward && found[0].layer == "features.2" && !found[0].lasts);
+    CHECK(found[0].operator_name == "maxpool2d_forward" && found[0].tensor == "output");
+    CHECK(found[0].element < n * 6 * 12 * 12 && !std::isfinite(found[0].value));
+    CHECK(found[0].cause.find("coupled") != std::string::npos);
+    DONE(twin.set_kinks("pytorch"));
+    DONE(twin.loss_and_gradients(x, labels));
+    CHECK(ok(twin.non_finite()).empty());
+
     std::vector<float> logits(n * 10), kept(n * 10);
     DONE(network.loss_and_gradients(x, labels));
     DONE(network.read_activation(ok(network.layer_info(info.layer_count - 1)).name, {kept, {n, 10}}));

@@ -244,6 +244,34 @@ def test_diagnosis(engine, rng):
         assert exact.kink("features.1") == ReluKink(alpha)
 
 
+def test_values_that_are_not_finite(engine, rng):
+    network = tiebreak.Network(engine, "lenet5", "f16", seed=1)
+    x, labels = batch(rng, 8, np.float16)
+    network.set_kink(None, MaxPoolKink("beta", beta=1e6, composition="coupled"))
+    assert not np.isfinite(network.loss_and_gradients(x, labels))
+    assert network.non_finite() == []
+    network.watch_non_finite()
+    assert network.non_finite() == []
+    assert not np.isfinite(network.loss_and_gradients(x, labels))
+    found = network.non_finite()
+    first = found[0]
+    assert (first.pass_, first.layer, first.tensor) == (tiebreak.Pass.FORWARD, "features.2", "output")
+    assert first.operator_name == "maxpool2d_forward" and not first.lasts
+    assert 0 <= first.element < 8 * 6 * 12 * 12 and not math.isfinite(first.value)
+    assert "coupled, beta = 1000000" in first.cause and "65504" in first.cause
+    assert [f.tensor for f in found if f.lasts] == ["loss"]
+    assert found[-1].pass_ is tiebreak.Pass("backward")
+
+    # PyTorch's eps is 0 in f16.
+    network.set_kinks("pytorch")
+    optimizer = tiebreak.Optimizer(network, tiebreak.Adam())
+    optimizer.train_step(x, labels)
+    found = network.non_finite()
+    assert all(f.pass_ is tiebreak.Pass.OPTIMIZER and f.lasts for f in found)
+    assert (found[0].layer, found[0].tensor) == ("features.0.weight", "parameter")
+    assert "rounds to 0" in found[0].cause
+
+
 def test_descriptions(engine):
     graph = small_graph()
     description = graph.to_json()

@@ -59,6 +59,10 @@ TB_ALGORITHM_RMS_PROP = 3
 TB_GRAPH_INPUT = 0
 TB_REDUCTION_ORDER_FIXED = 0
 TB_REDUCTION_ORDER_SEEDED = 1
+TB_PASS_FORWARD = 0
+TB_PASS_LOSS = 1
+TB_PASS_BACKWARD = 2
+TB_PASS_OPTIMIZER = 3
 TB_COLUMN_NUMBERS = 0
 TB_COLUMN_INTEGERS = 1
 TB_COLUMN_TEXTS = 2
@@ -365,6 +369,21 @@ class tb_tie_classes(c.Structure):
         ("accidental", c.c_uint64),
     ]
 
+tb_pass = c.c_int32
+
+class tb_non_finite(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("pass", tb_pass),
+        ("lasts", c.c_int32),
+        ("layer", c.c_char * 128),
+        ("operator_name", c.c_char * 128),
+        ("tensor", c.c_char * 128),
+        ("element", c.c_uint64),
+        ("value", c.c_double),
+        ("cause", c.c_char * 256),
+    ]
+
 
 class tb_memory_plan(c.Structure):
     _fields_ = [
@@ -625,6 +644,8 @@ FUNCTIONS = {
     "tb_network_census": (tb_status, [c.c_void_p, c.POINTER(tb_view), c.POINTER(c.c_int64), c.c_size_t, c.POINTER(tb_census_entry), c.c_size_t]),
     "tb_network_tie_classes": (tb_status, [c.c_void_p, c.POINTER(tb_tie_classes), c.c_size_t, c.POINTER(c.c_size_t)]),
     "tb_network_replay": (tb_status, [c.c_void_p, c.c_void_p, c.POINTER(c.c_double)]),
+    "tb_network_watch_non_finite": (tb_status, [c.c_void_p]),
+    "tb_network_non_finite": (tb_status, [c.c_void_p, c.POINTER(tb_non_finite), c.c_size_t, c.POINTER(c.c_size_t)]),
     "tb_network_memory_plan": (tb_status, [c.c_void_p, c.c_size_t, c.c_int32, c.POINTER(tb_memory_plan)]),
     "tb_optimizer_create": (tb_status, [c.c_void_p, c.POINTER(tb_optimizer_options), c.POINTER(c.c_void_p)]),
     "tb_optimizer_free": (tb_status, [c.c_void_p]),

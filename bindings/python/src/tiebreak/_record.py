@@ -46,13 +46,15 @@ def pair(value: int | Iterable[int]) -> tuple[int, int]:
 
 
 class Properties:
-    """A dataclass with the fields of a struct that the library fills."""
+    """A dataclass with the fields of a struct that the library fills; a keyword of Python has `_` behind it."""
 
     @classmethod
     def _of(cls: type[Record], struct: Any, **more: Any) -> Record:
         kind: Any = cls
         values = {
-            name: convert(getattr(struct, name)) for name, convert in _converters(kind) if name not in more
+            name: convert(getattr(struct, name.removesuffix("_")))
+            for name, convert in _converters(kind)
+            if name not in more
         }
         return cls(**values, **more)
 

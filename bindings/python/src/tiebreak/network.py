@@ -157,6 +157,45 @@ class TieClasses(Properties):
     """The other tied windows: rounding has made them tie, or chance. A choice changes the gradient."""
 
 
+class Pass(Choice):
+    """A part of a training step."""
+
+    FORWARD = _abi.TB_PASS_FORWARD
+    """From the input to the logits."""
+    LOSS = _abi.TB_PASS_LOSS
+    """The loss and the gradient of the logits."""
+    BACKWARD = _abi.TB_PASS_BACKWARD
+    """From there to the gradients of the parameters."""
+    OPTIMIZER = _abi.TB_PASS_OPTIMIZER
+    """The update of the parameters."""
+
+
+@dataclass(frozen=True)
+class NonFinite(Properties):
+    """The first value of a tensor that is NaN or infinite."""
+
+    pass_: Pass
+    """The part of the step."""
+    lasts: bool
+    """True where it is the loss, a running statistic, or in what the optimizer writes: nothing that follows masks
+    it."""
+    layer: str
+    """The layer; "loss", or for the optimizer the parameter."""
+    operator_name: str
+    """The operator that made it, as `KernelProfile.kernel` calls it on the CPU; "input" for what the step began
+    with."""
+    tensor: str
+    """The tensor that holds it: "x", a parameter or buffer by its name, "gradient of" a parameter, "gradient of the
+    input", "gradient of the logits", "output", "statistics", "loss"; of an optimizer "parameter", "copy in 16 bits", or
+    a state by PyTorch's name."""
+    element: int
+    """Its place in the tensor, in row-major order."""
+    value: float
+    """NaN, infinity or -infinity."""
+    cause: str
+    """How it arose, if all that the operator read was finite."""
+
+
 @dataclass(frozen=True)
 class MemoryPlan(Properties):
     """Bytes that a run needs on the engine that runs the network."""
@@ -512,6 +551,28 @@ class Network(Handle):
         entries = array(_abi.tb_tie_classes, count.value)
         lib.network_tie_classes(self, entries if count.value else None, len(entries), c.byref(count))
         return [TieClasses._of(struct) for struct in entries]
+
+    def watch_non_finite(self) -> None:
+        """Lets each training step from now on look at every tensor that it stores: `non_finite` tells where a value
+        that is not finite arose. Steps give the same bits, and take a pass over memory longer. Of optimizers only those
+        created after this call are watched. What the last run has stored is given back, so `backward` needs another
+        run first."""
+        lib.network_watch_non_finite(self)
+
+    def non_finite(self) -> list[NonFinite]:
+        """The tensors of the last training step, `loss_and_gradients` or `evaluate` that hold a value that is not
+        finite, in the order in which they were computed: the first is where it arose. Empty where `watch_non_finite`
+        was not called before that run.
+
+        What follows may stop such a value: a ReLU masks it, and with a loss scale a gradient that overflows is a matter
+        of course, its step skipped. `NonFinite.lasts` tells.
+        """
+        count = c.c_size_t()
+        lib.network_non_finite(self, None, 0, c.byref(count))
+        entries = array(_abi.tb_non_finite, count.value)
+        lib.network_non_finite(self, entries if count.value else None, len(entries), c.byref(count))
+        # Another thread may have run a step between.
+        return [NonFinite._of(struct) for struct in entries[: count.value]]
 
     def memory_plan(self, batch: int, *, training: bool = True) -> MemoryPlan:
         """What a run of one batch size would need, an optimizer's state apart; nothing is allocated."""
