@@ -67,16 +67,16 @@ impl Course {
     }
 }
 
+/// Where the first value that was not finite and lasted arose, as the row of a run says it; nothing where there was none.
+pub(super) fn first_non_finite(row: &Columns) -> Option<String> {
+    let cause = row.text("non_finite");
+    (!cause.is_empty()).then(|| format!("step {}: {cause}", row.text("non_finite_step")))
+}
+
 /// Why a run whose last row is given diverged; nothing where it did not.
 pub(super) fn reason(last: &Columns) -> Option<String> {
-    if last.number("diverged") != 1.0 {
-        return None;
-    }
-    let cause = last.text("non_finite");
-    Some(match cause.is_empty() {
-        true => "all values finite: the loss rose".into(),
-        false => format!("step {}: {cause}", last.number("non_finite_step")),
-    })
+    let diverged = last.number("diverged") == 1.0;
+    diverged.then(|| first_non_finite(last).unwrap_or_else(|| "all values finite: the loss rose".into()))
 }
 
 /// Below twice the accuracy of guessing.

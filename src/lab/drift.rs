@@ -6,6 +6,7 @@
 
 use super::augmentation::published_augmentation;
 use super::columns::Columns;
+use super::course::{Course, first_non_finite};
 use super::evaluation::test;
 use super::experiment::{Experiment, common_settings, split_settings};
 use super::journal::Record;
@@ -22,7 +23,7 @@ use crate::progress::Progress;
 use crate::report::page::{Cell, Figure, Page, Table};
 use crate::report::plot::{Chart, Point, Series, chart};
 use crate::report::power_label;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, View};
 use crate::train::Optimizer;
 
 protocol! {
@@ -95,9 +96,20 @@ struct Copy {
     network: Network,
     optimizer: Optimizer,
     loss: f64,
+    course: Course,
 }
 
 impl Copy {
+    /// A training step, counted from 1 on.
+    fn step(&mut self, x: View, labels: &[i64], number: u64) -> Result<()> {
+        self.optimizer.train_step(&mut self.network, x, labels)?;
+        self.loss = self.network.loss()?;
+        if !self.course.has_cause() {
+            self.course.found(&self.network.non_finite()?, number, false);
+        }
+        Ok(())
+    }
+
     fn weights(&mut self) -> Result<Vec<Tensor>> {
         let names: Vec<String> = self.network.parameters().map(|p| p.name.clone()).collect();
         names.iter().map(|name| self.network.parameter(name)).collect()
@@ -150,9 +162,10 @@ impl Drift {
                 NetworkOptions { precision: unit.precision.into(), seed: unit.seed, ..Default::default() };
             let mut network = Network::with_options(engine, &graph, &options)?;
             network.set_kink(None, Kink::MaxPool(MaxPoolKink::beta(beta, self.composition)))?;
+            network.watch_non_finite()?;
             let sgd = SgdOptions { learning_rate: self.learning_rate, ..Default::default() };
             let optimizer = Optimizer::new(&mut network, sgd)?;
-            Ok(Copy { beta, network, optimizer, loss: f64::NAN })
+            Ok(Copy { beta, network, optimizer, loss: f64::NAN, course: Course::new(train.classes) })
         };
         self.betas.iter().map(copy).collect()
     }
@@ -201,11 +214,10 @@ impl Experiment for Drift {
                     unit.seed,
                     epoch,
                 )?;
-                for copy in &mut copies {
-                    copy.optimizer.train_step(&mut copy.network, x.view(), &labels)?;
-                    copy.loss = copy.network.loss()?;
-                }
                 done += 1;
+                for copy in &mut copies {
+                    copy.step(x.view(), &labels, done)?;
+                }
                 progress.tell(done, total)?;
                 if (step + 1) % interval == 0 || step + 1 == self.steps() {
                     let at = epoch as f64 - 1.0 + (step + 1) as f64 / self.steps() as f64;
@@ -236,7 +248,8 @@ impl Drift {
                     .with("l1_distance", distance)
                     .with("train_loss", copy.loss)
                     .with("test_loss", test_loss)
-                    .with("test_accuracy", accuracy),
+                    .with("test_accuracy", accuracy)
+                    .and(&copy.course.cause()),
             );
         }
         Ok(())
@@ -249,6 +262,13 @@ fn spread(records: &[Record], bits: u32, copy: usize, epoch: f64, name: &str) ->
         records.iter().filter(|r| r.settings.number("precision") == f64::from(bits)).flat_map(|r| &r.rows);
     let wanted = rows.filter(|row| row.number("copy") == copy as f64 && row.number("epoch") == epoch);
     Spread::of(&wanted.map(|row| row.number(name)).collect::<Vec<_>>())
+}
+
+/// Where the first value that was not finite arose in the first seed that has one.
+fn cause(records: &[Record], bits: u32, copy: usize) -> String {
+    let of_bits = records.iter().filter(|r| r.settings.number("precision") == f64::from(bits));
+    let mut rows = of_bits.flat_map(|r| &r.rows).filter(|row| row.number("copy") == copy as f64);
+    rows.find_map(first_non_finite).unwrap_or_default()
 }
 
 fn page(records: &[Record]) -> Result<Page> {
@@ -274,6 +294,7 @@ fn page(records: &[Record]) -> Result<Page> {
                 format!("{:.3e} to {:.3e}", distance.low, distance.high),
                 format!("{:.2}", 100.0 * accuracy.mean),
                 accuracy.count.to_string(),
+                cause(records, bits, copy),
             ];
             table.push(texts.map(Cell::from).to_vec());
         }
@@ -327,7 +348,15 @@ fn page(records: &[Record]) -> Result<Page> {
             caption: "Mean over the seeds; whiskers from the lowest to the highest.".into(),
         });
     }
-    let head = ["copy", "bits", "L1 distance at the end", "lowest to highest", "test accuracy, %", "seeds"];
+    let head = [
+        "copy",
+        "bits",
+        "L1 distance at the end",
+        "lowest to highest",
+        "test accuracy, %",
+        "seeds",
+        "first value that is not finite",
+    ];
     Ok(Page {
         title: "Drift of networks that differ in beta alone".into(),
         question: "Networks start from the same weights and see the same mini-batches. How far do their weights drift from \
