@@ -35,11 +35,6 @@ use crate::report::page::Page;
 pub static EXPERIMENTS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     vec![
         Entry::new(
-            "reliability",
-            "Accuracy for each beta, composition and precision, and what stops training: the choice at ties, or the arithmetic",
-            Reliability::create,
-        ),
-        Entry::new(
             "zero_program",
             "E1: programs for zero, and the derivatives that reverse mode computes for them",
             ZeroProgram::create,
@@ -121,6 +116,11 @@ pub static EXPERIMENTS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
             "slices",
             "E17: the bifurcation set on a line and a plane around given weights",
             Slices::create,
+        ),
+        Entry::new(
+            "reliability",
+            "Accuracy for each beta, composition and precision, and what stops training: the choice at ties, or the arithmetic",
+            Reliability::create,
         ),
     ]
 });
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn wrong_ones_say_why() {
-        let known = "known: reliability, zero_program, ties, thresholds, relu_thresholds, norm_pool, volume, drift, training, learning_rate, imagenet, relu, attribution, taxonomy, replay, noise, continuum, margins, conventions, slices";
+        let known = "known: zero_program, ties, thresholds, relu_thresholds, norm_pool, volume, drift, training, learning_rate, imagenet, relu, attribution, taxonomy, replay, noise, continuum, margins, conventions, slices, reliability";
         assert_eq!(message("zero", "{}", digits()), format!("no experiment named `zero`; {known}"));
         assert!(message("zero_program", "{}", digits()).contains("`train`: expected no images"));
         for name in ["volume", "drift", "training"] {
