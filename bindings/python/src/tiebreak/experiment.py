@@ -125,8 +125,8 @@ def experiment(
     Args:
         name: one of `experiments`, such as "volume"
         data: images to train on, or the pair of `Dataset.open` where the experiment tests too ("drift", "training",
-            "learning_rate", "imagenet", "attribution", "taxonomy", "noise", "continuum"). Where LeNet-5 or a perceptron
-            is measured digits are drawn if there are none; "zero_program" takes none.
+            "learning_rate", "imagenet", "attribution", "taxonomy", "noise", "continuum", "reliability"). Where LeNet-5
+            or a perceptron is measured digits are drawn if there are none; "zero_program" takes none.
         engine: what runs it; None: one on the CPU
         out: a folder, in which units are kept as they finish, beside tables, a page and pictures: the same call goes on
             from there. None: nothing is written.
