@@ -8,7 +8,7 @@
 //! native is the choice, split - exact is compensation, forward - native the error of the forward pass. Then each of them trains.
 
 use super::columns::Columns;
-use super::course::reason;
+use super::course::diverged;
 use super::experiment::Experiment;
 use super::gradients::{distance, norm, under};
 use super::journal::Record;
@@ -273,8 +273,7 @@ impl Ended {
             return None;
         }
         let accuracy: Vec<f64> = last.iter().map(|row| 100.0 * row.number("test_accuracy")).collect();
-        let reasons: Vec<String> = last.iter().copied().filter_map(reason).collect();
-        let (diverged, cause) = (reasons.len(), reasons.into_iter().next().unwrap_or_default());
+        let (diverged, cause) = diverged(last);
         Some(Ended { accuracy: Spread::of(&accuracy), diverged, cause })
     }
 

@@ -7,7 +7,7 @@
 
 use super::branches;
 use super::columns::Columns;
-use super::course::reason;
+use super::course::diverged;
 use super::experiment::Experiment;
 use super::journal::Record;
 use super::protocol::{at_most, protocol};
@@ -169,7 +169,7 @@ fn measured(name: &str, records: &[&Record]) -> Measured {
     let spread = |top: &str| Spread::of(&records.iter().map(|r| share(top, r)).collect::<Vec<_>>());
     let last: Vec<Columns> = records.iter().filter_map(|r| of("epoch", r).last().cloned()).collect();
     let accuracy: Vec<f64> = last.iter().map(|row| 100.0 * row.number("test_accuracy")).collect();
-    let reasons: Vec<String> = last.iter().filter_map(reason).collect();
+    let (diverged, cause) = diverged(&last);
     let number = |name: &str| records[0].settings.number(name) as u32;
     Measured {
         name: name.into(),
@@ -178,8 +178,8 @@ fn measured(name: &str, records: &[&Record]) -> Measured {
         bifurcated: spread("bifurcated"),
         accidental: spread("accidental"),
         accuracy: Spread::of(&accuracy),
-        diverged: reasons.len(),
-        cause: reasons.into_iter().next().unwrap_or_default(),
+        diverged,
+        cause,
     }
 }
 

@@ -73,10 +73,12 @@ pub(super) fn first_non_finite(row: &Columns) -> Option<String> {
     (!cause.is_empty()).then(|| format!("step {}: {cause}", row.text("non_finite_step")))
 }
 
-/// Why a run whose last row is given diverged; nothing where it did not.
-pub(super) fn reason(last: &Columns) -> Option<String> {
-    let diverged = last.number("diverged") == 1.0;
-    diverged.then(|| first_non_finite(last).unwrap_or_else(|| "all values finite: the loss rose".into()))
+/// How many of the runs whose last rows are given diverged, and why the first of these did; empty where none did.
+pub(super) fn diverged<'a>(last: impl IntoIterator<Item = &'a Columns>) -> (usize, String) {
+    let lost: Vec<&Columns> = last.into_iter().filter(|row| row.number("diverged") == 1.0).collect();
+    let reason =
+        |row: &&Columns| first_non_finite(row).unwrap_or_else(|| "all values finite: the loss rose".into());
+    (lost.len(), lost.first().map(reason).unwrap_or_default())
 }
 
 /// Below twice the accuracy of guessing.

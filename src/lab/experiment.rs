@@ -121,20 +121,21 @@ pub(super) fn split_settings(data: &Split) -> Columns {
         .with("test_images", test.len())
 }
 
-/// The page of results, with the settings that all of them share, and what they were computed with.
+/// The page of results, with the settings that have one value in all of them, and what they were computed with.
 pub(super) fn page_of(page: fn(&[Record]) -> Result<Page>, records: &[Record]) -> Result<Page> {
     const PROVENANCE: [&str; 4] = ["version", "engine", "adapter", "data"];
-    let different = |name: &str| -> Vec<String> {
+    let values = |name: &str| -> Vec<String> {
         let mut values = distinct(records.iter().map(|r| r.settings.text(name)));
         values.retain(|value| !value.is_empty());
         values
     };
     let named = |name: &str, value: String| (name.replace('_', " "), value);
-    let shared = |name: &str| different(name).len() == 1 && !PROVENANCE.contains(&name);
     let names = distinct(records.iter().flat_map(|r| r.settings.iter()).map(|(name, _)| name));
-    let settings =
-        names.into_iter().filter(|name| shared(name)).map(|name| named(name, different(name).concat()));
-    let made = PROVENANCE.iter().map(|name| named(name, different(name).join(", ")));
+    let settings = names.into_iter().filter(|name| !PROVENANCE.contains(name)).filter_map(|name| {
+        let [value] = <[String; 1]>::try_from(values(name)).ok()?;
+        Some(named(name, value))
+    });
+    let made = PROVENANCE.iter().map(|name| named(name, values(name).join(", ")));
     let seconds = records.iter().map(|r| r.seconds).sum::<f64>();
     let time = [("time", format!("{seconds:.0} s in all")), ("written", utc(SystemTime::now()))];
     let mut page = page(records)?;

@@ -9,7 +9,7 @@ use std::iter;
 use std::sync::Arc;
 
 use super::columns::Columns;
-use super::course::{Course, reason};
+use super::course::{Course, diverged};
 use super::experiment::{Experiment, common_settings, split_settings};
 use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
@@ -354,8 +354,7 @@ fn page(records: &[Record]) -> Result<Page> {
         let spread = accuracy(&here);
         let total = |name| here.iter().flat_map(|r| &r.rows).map(|row| row.number(name)).sum::<f64>();
         let last = || here.iter().filter_map(|r| r.rows.last());
-        let reasons: Vec<String> = last().filter_map(reason).collect();
-        let diverged = reasons.len();
+        let (diverged, cause) = diverged(last());
         let published = theirs.iter().find(|p| p.dataset == "imagenet" && p.beta == beta);
         let weights: Vec<String> = last().map(|row| row.text("weights")).collect();
         rows.push(vec![
@@ -373,7 +372,7 @@ fn page(records: &[Record]) -> Result<Page> {
             Cell::from(spread.count.to_string()),
             Cell::from(format!("{}", total("skipped_steps"))),
             Cell::from(published.map_or("-".into(), |p| format!("{:.2}", 100.0 * p.test_accuracy))),
-            Cell::from(reasons.into_iter().next().unwrap_or_default()),
+            Cell::from(cause),
             Cell::from(weights.join(" ")),
         ]);
         let epochs = distinct(here.iter().flat_map(|r| &r.rows).map(|row| row.number("epoch")));

@@ -36,6 +36,12 @@ pub(super) fn each_mini_batch(
     Ok(rows)
 }
 
+/// Images in a mini-batch, and mini-batches at most; `None` is no limit.
+fn limits(batch_size: usize, mini_batches: Option<usize>) -> Result<(usize, usize)> {
+    let mini_batches = mini_batches.map_or(Ok(usize::MAX), |n| positive("mini_batches", n))?;
+    Ok((positive("batch_size", batch_size)?, mini_batches))
+}
+
 /// A unit for each precision, or format, and seed; seed by seed, so that an interrupted grid is complete for the first.
 pub(super) fn by_seed<T: Copy>(of_seed: &[T], seeds: u64) -> Vec<(T, u64)> {
     (0..seeds).flat_map(|seed| of_seed.iter().map(move |&one| (one, seed))).collect()
@@ -59,8 +65,7 @@ impl Probe {
         images: Images,
     ) -> Result<Probe> {
         let data = images.or_drawn_train()?;
-        let mini_batches = mini_batches.map_or(Ok(usize::MAX), |n| positive("mini_batches", n))?;
-        let limits = (positive("batch_size", batch_size)?, mini_batches);
+        let limits = limits(batch_size, mini_batches)?;
         Ok(Probe { subject: Subject::new(network, weights.as_deref(), &data)?, data, limits })
     }
 
@@ -79,7 +84,7 @@ impl Probe {
 pub(super) struct Chosen<'a> {
     pub network: &'a str,
     pub weights: &'a Option<String>,
-    pub mini_batches: usize,
+    pub mini_batches: Option<usize>,
     pub epochs: usize,
     pub limit: Option<usize>,
     pub test_limit: Option<usize>,
@@ -93,7 +98,7 @@ macro_rules! chosen {
         $crate::lab::setup::Chosen {
             network: &$protocol.network,
             weights: &$protocol.weights,
-            mini_batches: $protocol.mini_batches,
+            mini_batches: Some($protocol.mini_batches),
             epochs: $protocol.epochs,
             limit: $protocol.limit,
             test_limit: $protocol.test_limit,
@@ -148,10 +153,7 @@ impl Setup {
             augmentation: published_augmentation(&data.train),
             subject: Subject::new(chosen.network, chosen.weights.as_deref(), &data.train)?,
             data,
-            limits: (
-                positive("batch_size", chosen.batch_size)?,
-                positive("mini_batches", chosen.mini_batches)?,
-            ),
+            limits: limits(chosen.batch_size, chosen.mini_batches)?,
             epochs: at_most("epochs", chosen.epochs as u64)?,
             learning_rate: chosen.learning_rate,
         })

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::augmentation::published_augmentation;
 use super::columns::Columns;
-use super::course::reason;
+use super::course::diverged;
 use super::experiment::{Experiment, common_settings, split_settings};
 use super::journal::Record;
 use super::protocol::{at_most, positive, protocol};
@@ -272,7 +272,7 @@ impl Group {
         let s = &records[0].settings;
         let last = || records.iter().filter_map(|r| r.rows.last());
         let accuracies: Vec<f64> = last().map(|row| 100.0 * row.number("test_accuracy")).collect();
-        let reasons: Vec<String> = last().filter_map(reason).collect();
+        let (diverged, cause) = diverged(last());
         let (network, optimizer, beta) = (s.text("network"), s.text("optimizer"), s.number("beta"));
         let (bits, composition) = (s.number("bits") as u32, s.text("composition"));
         // "svhn (extra)" is what was trained on.
@@ -292,8 +292,8 @@ impl Group {
             composition,
             beta,
             accuracy: Spread::of(&accuracies),
-            diverged: reasons.len(),
-            cause: reasons.into_iter().next().unwrap_or_default(),
+            diverged,
+            cause,
         }
     }
 

@@ -115,11 +115,7 @@ impl<'a> DataParallel<'a> {
                 let weight = range.len() as f64 / samples as f64;
                 let row = network.run_part::<A>(&start, part, weight, x.view(), &labels)?;
                 exchange::push(self.exchange, &mut rows, row);
-                let of_part = network.non_finite()?;
-                if !of_part.is_empty() {
-                    // The first of these is the one to tell.
-                    found.push(((!of_part.iter().any(NonFinite::lasts), part), of_part));
-                }
+                found.push((part, network.non_finite()?));
             }
             Ok((start, rows))
         };
@@ -134,19 +130,21 @@ impl<'a> DataParallel<'a> {
         };
         agree(self.exchange, outcome)?;
         let (start, rows) = ran.expect("all have agreed that they succeeded");
+        let mut non_finite = if watched { self.first_found(found)? } else { Vec::new() };
         let mean = exchange::sum(self.exchange, &rows, network.part_len())?;
         let loss = network.take_mean(&start, self.parts, &mean)?;
         let step = optimizer.step(network)?;
-        let mut non_finite = Vec::new();
-        if watched {
-            let own = found.into_iter().min_by_key(|(place, _)| *place);
-            let all = exchange::gather(self.exchange, &own)?;
-            let first = all.into_iter().flatten().min_by_key(|(place, _)| *place);
-            non_finite = first.map_or(Vec::new(), |(_, found)| found);
-            // What is behind the parts is the same on all ranks.
-            non_finite.extend(network.non_finite()?.into_iter().filter(|f| f.pass == Pass::Optimizer));
-        }
+        // What is behind the parts is the same on all ranks.
+        non_finite.extend(network.non_finite()?.into_iter().filter(|f| f.pass == Pass::Optimizer));
         Ok(ParallelReport { step, loss, non_finite })
+    }
+
+    /// Of what the parts of all ranks found, that of the first part with a value that lasts, else of the first with any.
+    fn first_found(&self, own: Vec<(usize, Vec<NonFinite>)>) -> Result<Vec<NonFinite>> {
+        let place = |(part, found): &(usize, Vec<NonFinite>)| (!found.iter().any(NonFinite::lasts), *part);
+        let own = own.into_iter().filter(|(_, found)| !found.is_empty()).min_by_key(place);
+        let all = exchange::gather(self.exchange, &own)?.into_iter().flatten();
+        Ok(all.min_by_key(place).map_or(Vec::new(), |(_, found)| found))
     }
 }
 

@@ -93,7 +93,7 @@ impl Reliability {
         let chosen = Chosen {
             network: &protocol.network,
             weights: &protocol.weights,
-            mini_batches: 1,
+            mini_batches: None,
             epochs: protocol.epochs,
             limit: protocol.limit,
             test_limit: protocol.test_limit,
@@ -148,18 +148,12 @@ impl Experiment for Reliability {
         progress: &mut Progress,
     ) -> Result<Vec<Columns>> {
         let run = Run { kink: unit.kink(), ..Run::native(Precision::from(unit.precision), unit.seed) };
-        let rows = self.setup.train(engine, run, progress)?;
-        let failed = |row: &Columns| {
-            row.number("diverged") == 1.0
-                || untrained(row.number("test_accuracy"), self.setup.data.train.classes)
+        let classes = self.setup.data.train.classes;
+        let with_failed = |row: Columns| {
+            let failed = row.number("diverged") == 1.0 || untrained(row.number("test_accuracy"), classes);
+            row.with("failed", failed)
         };
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let failed = failed(&row);
-                row.with("failed", failed)
-            })
-            .collect())
+        Ok(self.setup.train(engine, run, progress)?.into_iter().map(with_failed).collect())
     }
 
     fn page(records: &[Record]) -> Result<Page> {

@@ -3,7 +3,7 @@
 use crate::dtype::DType;
 use crate::kink::Composition;
 use crate::lab::columns::Columns;
-use crate::lab::course::reason;
+use crate::lab::course::diverged;
 use crate::lab::statistics::distinct;
 use crate::report::power_label;
 
@@ -41,19 +41,19 @@ impl Cell {
         let runs = last.len();
         let mean = accuracy().sum::<f64>() / runs as f64;
         let squares: f64 = accuracy().map(|a| (a - mean).powi(2)).sum();
-        let reasons: Vec<String> = last.iter().copied().filter_map(reason).collect();
+        let (diverged, cause) = diverged(last.iter().copied());
         Cell {
             precision,
             composition,
             beta,
             runs,
-            diverged: reasons.len(),
+            diverged,
             failed: last.iter().filter(|row| row.number("failed") == 1.0).count(),
             mean,
             std: (squares / runs.saturating_sub(1).max(1) as f64).sqrt(),
             min: accuracy().fold(f64::INFINITY, f64::min),
             max: accuracy().fold(f64::NEG_INFINITY, f64::max),
-            cause: reasons.into_iter().next().unwrap_or_default(),
+            cause,
         }
     }
 
