@@ -287,6 +287,10 @@ fn page(records: &[Record]) -> Result<Page> {
         for &(copy, beta) in &copies {
             let distance = spread(records, bits, copy, end, "l1_distance");
             let accuracy = spread(records, bits, copy, end, "test_accuracy");
+            let cause = cause(records, bits, copy);
+            if !cause.is_empty() {
+                verdict.push(format!("{bits} bits, {}: not finite from {cause}.", label(copy, beta)));
+            }
             let texts = [
                 label(copy, beta),
                 bits.to_string(),
@@ -294,7 +298,7 @@ fn page(records: &[Record]) -> Result<Page> {
                 format!("{:.3e} to {:.3e}", distance.low, distance.high),
                 format!("{:.2}", 100.0 * accuracy.mean),
                 accuracy.count.to_string(),
-                cause(records, bits, copy),
+                cause,
             ];
             table.push(texts.map(Cell::from).to_vec());
         }

@@ -172,8 +172,10 @@ fn article(page: &Page, depth: usize) -> Markup {
     html! {
         (heading(depth, &page.title))
         p.question { (page.question) }
-        section.verdict aria-label="Result" {
-            @for sentence in &page.verdict { p { (unbroken(sentence)) } }
+        @if !page.verdict.is_empty() {
+            section.verdict aria-label="Result" {
+                @for sentence in &page.verdict { p { (unbroken(sentence)) } }
+            }
         }
         @if !page.tables.is_empty() { (heading(depth + 1, "Numbers")) }
         @for table in &page.tables { (render_table(table)) }
